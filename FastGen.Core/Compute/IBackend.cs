@@ -1,0 +1,98 @@
+namespace FastGen.Compute;
+
+/// <summary>
+/// The narrow waist between models and hardware. Operations run in call order, as on one stream; on a device they are queued and
+/// return at once. Only <see cref="Collect"/> and <see cref="Download"/> wait. A backend serves one engine and is called by one
+/// thread at a time; all that it allocated is freed with it.
+/// </summary>
+public interface IBackend : IDisposable
+{
+    /// <summary>The hardware in words, for logs.</summary>
+    string Description { get; }
+
+    /// <summary>Bytes that the key/value cache may take when the caller sets no size, measured after the weights are loaded.</summary>
+    long DefaultCacheBytes { get; }
+
+    /// <summary>The largest token budget that calibration may try.</summary>
+    int TokenBudgetLimit { get; }
+
+    /// <summary>The types it computes in with weights stored as <paramref name="weights"/>.</summary>
+    Precision PrecisionFor(DType weights);
+
+    // Memory
+
+    /// <summary>Room for a weight matrix in the layout that this backend's products and <see cref="Embed"/> read.</summary>
+    Tensor AllocateWeights(DType type, int rows, int columns);
+
+    /// <summary>Room for a row-major matrix of zeros: activations, vectors, tables.</summary>
+    Tensor Allocate(DType type, int rows, int columns);
+
+    /// <summary>Room for one layer's cache. Each row is a block; its layout is the backend's own.</summary>
+    KvLayer AllocateKvLayer(DType type, int blocks, int blockSize, int kvHeads, int headDim);
+
+    /// <summary>
+    /// Fills rows of a weight matrix or a row-major matrix, from <paramref name="firstRow"/> on.
+    /// </summary>
+    /// <param name="source">Row-major values of whole rows. Read before the call returns.</param>
+    /// <param name="sourceType">Their type; converted to the target's where they differ.</param>
+    /// <param name="target">The matrix.</param>
+    /// <param name="firstRow">Where the first row of <paramref name="source"/> goes.</param>
+    void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0);
+
+    /// <summary>Waits for all queued work and reads a row-major matrix as F32.</summary>
+    void Download(Tensor source, Span<float> target);
+
+    /// <summary>Called once, after the weights are loaded and before the first step: makes the state of all slots and scratch for the largest step.</summary>
+    void Prepare(ModelShape shape, StepLimits limits);
+
+    // Steps
+
+    /// <summary>
+    /// Starts a step: takes over what the batch changes in the slots' state, then runs <paramref name="forward"/>, which queues the
+    /// step's operations, or replays what it queued for a step of the same shape. <paramref name="forward"/> gets the numbers of rows and of
+    /// logit rows to compute; they may be padded beyond the batch's own. At most one other step may be uncollected.
+    /// </summary>
+    /// <returns>The ticket for <see cref="Collect"/>.</returns>
+    long Submit(RaggedBatch batch, Action<int, int> forward);
+
+    /// <summary>Waits for a step and gives the id drawn for each logit row of its batch, or −1 where a row held NaN or nothing finite.</summary>
+    void Collect(long ticket, Span<int> tokens);
+
+    // Operations
+
+    /// <summary>output[i] = table[token of row i].</summary>
+    void Embed(Tensor output, Tensor table, RaggedBatch batch);
+
+    /// <summary>output[i] += table[position of row i + offset]: learned positions (OPT).</summary>
+    void AddPositions(Tensor output, Tensor table, int offset, RaggedBatch batch);
+
+    /// <summary>output = norm(input), row by row; output may be the input.</summary>
+    void Norm(Tensor output, Tensor input, NormWeights weights);
+
+    /// <summary>output = activation(norm(input) · weightᵀ + bias), added to what output holds when <paramref name="accumulate"/>.</summary>
+    void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation = Activation.None, bool accumulate = false);
+
+    /// <summary>output = activation(g) ⊙ u, where [g | u] = norm(input) · gateUpᵀ + bias and gateUp stacks the gate's rows over the up projection's.</summary>
+    void GatedLinear(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation);
+
+    /// <summary>Normalizes and rotates q and k of each row [q | k | v] in place as the layer says, then writes k and v to the cache.</summary>
+    void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch);
+
+    /// <summary>Causal paged attention of every row's query over its sequence's cached context, its own token included. output: [rows, query columns].</summary>
+    void Attention(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch);
+
+    /// <summary>output += Σ over the chosen experts of probability · expert(norm(input)).</summary>
+    void MixtureOfExperts(Tensor output, in LinearInput input, ExpertWeights weights);
+
+    /// <summary>output[i] += sigmoid(norm(input)[i] · gateᵀ) · (rows[i] · downᵀ): the shared expert of Qwen2-MoE. gate has one output.</summary>
+    void AddGated(Tensor output, in LinearInput input, LinearWeights gate, Tensor rows, LinearWeights down);
+
+    /// <summary>Keeps the rows whose logits are wanted: output[i] = input[logit row i].</summary>
+    void SelectRows(Tensor output, Tensor input, RaggedBatch batch);
+
+    /// <summary>
+    /// Draws one token for each logit row with its slot's parameters, in Hugging Face's order: penalties, temperature, top-k, top-p, min-p.
+    /// The uniform number is Philox4x32-10 of (seed, position), so that a draw depends on nothing else. Keeps the id with the slot.
+    /// </summary>
+    void Sample(Tensor logits, RaggedBatch batch);
+}

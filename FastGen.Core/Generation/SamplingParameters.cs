@@ -1,0 +1,88 @@
+using FastGen.Compute;
+
+namespace FastGen;
+
+/// <summary>How tokens are drawn and when generation ends. Names, defaults and order follow Hugging Face transformers, where it has them.</summary>
+public sealed record SamplingParameters
+{
+    /// <summary>The most likely token each time.</summary>
+    public static SamplingParameters Greedy { get; } = new() { Temperature = 0 };
+
+    /// <summary>Divides the logits before the softmax; 0 picks the most likely token. Default 1.</summary>
+    public float Temperature { get; init; } = 1;
+
+    /// <summary>Keeps this many most likely tokens; 0, the default, keeps all.</summary>
+    public int TopK { get; init; }
+
+    /// <summary>Keeps the smallest set of most likely tokens whose probability reaches this; in (0, 1], default 1.</summary>
+    public float TopP { get; init; } = 1;
+
+    /// <summary>Drops tokens less likely than this share of the most likely; in [0, 1], default 0.</summary>
+    public float MinP { get; init; }
+
+    /// <summary>Above 1, makes tokens of the prompt and the output less likely (Keskar et al. 2019); default 1.</summary>
+    public float RepetitionPenalty { get; init; } = 1;
+
+    /// <summary>Subtracted from the logits of tokens that the output holds; default 0.</summary>
+    public float PresencePenalty { get; init; }
+
+    /// <summary>Subtracted from the logits of tokens that the output holds, once an occurrence; default 0.</summary>
+    public float FrequencyPenalty { get; init; }
+
+    /// <summary>Makes draws repeatable: the same seed, prompt and parameters give the same text whatever else runs. Null, the default, takes a fresh one.</summary>
+    public ulong? Seed { get; init; }
+
+    /// <summary>Tokens to generate at most; null, the default, up to the context limit.</summary>
+    public int? MaxNewTokens { get; init; }
+
+    /// <summary>Stop tokens are not drawn before this many new tokens; default 0.</summary>
+    public int MinNewTokens { get; init; }
+
+    /// <summary>Goes on past the model's end-of-sequence tokens; default false.</summary>
+    public bool IgnoreEndOfSequence { get; init; }
+
+    /// <summary>Further token ids that end generation, beside the model's own.</summary>
+    public IReadOnlyList<int> StopTokenIds { get; init; } = [];
+
+    /// <summary>Texts that end generation; neither they nor any part of them is returned.</summary>
+    public IReadOnlyList<string> StopStrings { get; init; } = [];
+
+    /// <summary>Throws when a value is out of range.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">Names the parameter, its value and its range.</exception>
+    /// <exception cref="ArgumentException">A stop string is empty.</exception>
+    public void Validate()
+    {
+        Require(float.IsFinite(Temperature) && Temperature >= 0, nameof(Temperature), Temperature, "0 or more (0 is greedy)");
+        Require(TopK >= 0, nameof(TopK), TopK, "0 or more (0 keeps all tokens)");
+        Require(TopP is > 0 and <= 1, nameof(TopP), TopP, "above 0 and at most 1");
+        Require(MinP is >= 0 and <= 1, nameof(MinP), MinP, "from 0 to 1");
+        Require(float.IsFinite(RepetitionPenalty) && RepetitionPenalty > 0, nameof(RepetitionPenalty), RepetitionPenalty, "above 0 (1 changes nothing)");
+        Require(float.IsFinite(PresencePenalty), nameof(PresencePenalty), PresencePenalty, "finite");
+        Require(float.IsFinite(FrequencyPenalty), nameof(FrequencyPenalty), FrequencyPenalty, "finite");
+        Require(MaxNewTokens is null or > 0, nameof(MaxNewTokens), MaxNewTokens ?? 0, "1 or more, or null for the context limit");
+        Require(MinNewTokens >= 0, nameof(MinNewTokens), MinNewTokens, "0 or more");
+        Require(MaxNewTokens is null || MinNewTokens <= MaxNewTokens, nameof(MinNewTokens), MinNewTokens, $"at most {nameof(MaxNewTokens)} ({MaxNewTokens})");
+        for (int i = 0; i < StopStrings.Count; i++)
+        {
+            if (string.IsNullOrEmpty(StopStrings[i])) throw new ArgumentException($"{nameof(StopStrings)}[{i}] is empty; leave it out, since every text would end at once.", nameof(StopStrings));
+        }
+    }
+
+    internal SlotSampling ForSlot(ulong seed, int promptLength) => new()
+    {
+        Temperature = Temperature,
+        TopK = TopK,
+        TopP = TopP,
+        MinP = MinP,
+        RepetitionPenalty = RepetitionPenalty,
+        PresencePenalty = PresencePenalty,
+        FrequencyPenalty = FrequencyPenalty,
+        PromptLength = promptLength,
+        Seed = seed,
+    };
+
+    private static void Require<T>(bool valid, string name, T value, string range)
+    {
+        if (!valid) throw new ArgumentOutOfRangeException(name, value, $"{name} must be {range}.");
+    }
+}
