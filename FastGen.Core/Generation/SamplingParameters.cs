@@ -32,8 +32,8 @@ public sealed record SamplingParameters
     /// <summary>Makes draws repeatable: the same seed, prompt and parameters give the same text whatever else runs. Null, the default, takes a fresh one.</summary>
     public ulong? Seed { get; init; }
 
-    /// <summary>Tokens to generate at most; null, the default, up to the context limit.</summary>
-    public int? MaxNewTokens { get; init; }
+    /// <summary>Tokens to generate at most; default 256. Null goes on up to the context limit.</summary>
+    public int? MaxNewTokens { get; init; } = 256;
 
     /// <summary>Stop tokens are not drawn before this many new tokens; default 0.</summary>
     public int MinNewTokens { get; init; }

@@ -1,0 +1,44 @@
+namespace FastGen;
+
+/// <summary>Sizes of an engine. What is null is chosen at load.</summary>
+public sealed record EngineOptions
+{
+    /// <summary>Longest sequence in tokens, prompt and output together; null takes what the model was made for.</summary>
+    public int? MaxContext { get; init; }
+
+    /// <summary>Tokens in one step, decode tokens and prompt chunks together; null measures the device (see <see cref="TokenBudgetCalibration"/>).</summary>
+    public int? TokenBudget { get; init; }
+
+    /// <summary>Sequences that run at once; more wait. Default 64.</summary>
+    public int MaxSequences { get; init; } = 64;
+
+    /// <summary>Tokens that the key/value cache holds; null follows <see cref="CacheBytes"/>.</summary>
+    public int? CacheTokens { get; init; }
+
+    /// <summary>Bytes that the key/value cache takes; null asks the backend, and takes no more than the sequences can use.</summary>
+    public long? CacheBytes { get; init; }
+
+    /// <summary>Tokens in a cache block. Default 16.</summary>
+    public int BlockSize { get; init; } = 16;
+
+    /// <summary>Share of the cache that newcomers leave free for those who run, so that these need not restart. Default 0.01.</summary>
+    public double Watermark { get; init; } = 0.01;
+
+    /// <summary>Throws when a value is out of range.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">Names the option, its value and its range.</exception>
+    public void Validate()
+    {
+        Require(MaxContext is null or > 0, nameof(MaxContext), MaxContext, "1 or more, or null");
+        Require(TokenBudget is null or > 0, nameof(TokenBudget), TokenBudget, "1 or more, or null");
+        Require(MaxSequences > 0, nameof(MaxSequences), MaxSequences, "1 or more");
+        Require(CacheTokens is null or > 0, nameof(CacheTokens), CacheTokens, "1 or more, or null");
+        Require(CacheBytes is null or > 0, nameof(CacheBytes), CacheBytes, "1 or more, or null");
+        Require(BlockSize is > 0 and <= 1024, nameof(BlockSize), BlockSize, "from 1 to 1024");
+        Require(Watermark is >= 0 and < 1, nameof(Watermark), Watermark, "at least 0 and below 1");
+    }
+
+    private static void Require(bool valid, string name, object? value, string range)
+    {
+        if (!valid) throw new ArgumentOutOfRangeException(name, value, $"{name} must be {range}.");
+    }
+}

@@ -1,0 +1,16 @@
+using FastGen.Compute;
+
+namespace FastGen;
+
+/// <summary>One of the two steps that an engine keeps: one in flight, one being made.</summary>
+internal sealed class EngineStep(StepLimits limits)
+{
+    public List<ScheduledSequence> Work { get; } = new(limits.Sequences);
+
+    public RaggedBatch Batch { get; } = new(limits);
+
+    public long Ticket { get; set; }
+
+    /// <summary>Ids drawn, in the order of the batch's logit rows.</summary>
+    public int[] Drawn { get; } = new int[limits.Sequences];
+}

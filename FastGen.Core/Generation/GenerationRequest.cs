@@ -1,0 +1,164 @@
+using System.Diagnostics;
+using System.Threading.Tasks.Sources;
+
+namespace FastGen;
+
+/// <summary>When things happened to a request, from its submission on.</summary>
+/// <param name="Queued">Until the first step that held it.</param>
+/// <param name="FirstToken">Until its first token was known: the time to first token.</param>
+/// <param name="Total">Until it ended.</param>
+public readonly record struct GenerationTimings(TimeSpan Queued, TimeSpan FirstToken, TimeSpan Total);
+
+/// <summary>
+/// A request in the engine: the token ids that come out of it, for one consumer. The engine's thread writes, the consumer reads;
+/// waking the consumer costs the engine one queued work item and no allocation.
+/// </summary>
+public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
+{
+    private const int NotWaiting = -1;
+
+    private readonly Lock _gate = new();
+    private readonly Action<GenerationRequest> _cancel;
+    private readonly long _submitted = Stopwatch.GetTimestamp();
+    private ManualResetValueTaskSourceCore<bool> _signal;
+    private int[] _tokens;
+    private int _count;
+    private int _wakeAbove = NotWaiting;
+    private bool _ended;
+    private Exception? _error;
+    private FinishReason _finishReason;
+    private long _started, _firstToken, _endedAt;
+
+    internal GenerationRequest(int promptTokens, int expectedTokens, Action<GenerationRequest> cancel)
+    {
+        PromptTokens = promptTokens;
+        _tokens = new int[Math.Max(1, expectedTokens)];
+        _cancel = cancel;
+    }
+
+    /// <summary>Tokens of the prompt.</summary>
+    public int PromptTokens { get; }
+
+    /// <summary>Generated tokens so far, a closing stop token included.</summary>
+    public int Count
+    {
+        get { lock (_gate) return _count; }
+    }
+
+    /// <summary>True once no more tokens come.</summary>
+    public bool HasEnded
+    {
+        get { lock (_gate) return _ended; }
+    }
+
+    /// <summary>Why it ended; meaningful once <see cref="HasEnded"/>.</summary>
+    public FinishReason FinishReason
+    {
+        get { lock (_gate) return _finishReason; }
+    }
+
+    /// <summary>Times; complete once <see cref="HasEnded"/>.</summary>
+    public GenerationTimings Timings
+    {
+        get
+        {
+            lock (_gate)
+            {
+                long now = _ended ? _endedAt : Stopwatch.GetTimestamp();
+                return new GenerationTimings(
+                    Stopwatch.GetElapsedTime(_submitted, _started == 0 ? now : _started),
+                    Stopwatch.GetElapsedTime(_submitted, _firstToken == 0 ? now : _firstToken),
+                    Stopwatch.GetElapsedTime(_submitted, now));
+            }
+        }
+    }
+
+    internal Sequence? Sequence { get; set; }
+
+    /// <summary>
+    /// Completes when more than <paramref name="known"/> tokens have come, or when no more will. One wait at a time.
+    /// </summary>
+    public ValueTask WaitAsync(int known)
+    {
+        lock (_gate)
+        {
+            if (_ended || _count > known) return ValueTask.CompletedTask;
+            if (_wakeAbove != NotWaiting) throw new InvalidOperationException("A request has one consumer, which waits once at a time.");
+            _wakeAbove = known;
+            _signal.Reset();
+            return new ValueTask(this, _signal.Version);
+        }
+    }
+
+    /// <summary>Copies tokens from index <paramref name="first"/> on.</summary>
+    /// <returns>The number copied: as many as have come and fit.</returns>
+    public int CopyTokens(int first, Span<int> target)
+    {
+        lock (_gate)
+        {
+            int count = Math.Min(target.Length, _count - first);
+            _tokens.AsSpan(first, count).CopyTo(target);
+            return count;
+        }
+    }
+
+    /// <summary>Throws what the request failed with, if it failed.</summary>
+    public void ThrowIfFailed()
+    {
+        lock (_gate)
+        {
+            // Each consumer gets its own exception object: one thrown from several threads garbles its stack trace.
+            if (_error is ObjectDisposedException disposed) throw new ObjectDisposedException(disposed.ObjectName, disposed.Message);
+            if (_error is not null) throw new GenerationException(_error.Message, _error);
+        }
+    }
+
+    /// <summary>Asks the engine to end the request at its next step, also inside a prompt. Returns at once; harmless when it has ended.</summary>
+    public void Cancel() => _cancel(this);
+
+    void IThreadPoolWorkItem.Execute() => _signal.SetResult(true);
+
+    void IValueTaskSource.GetResult(short token) => _signal.GetResult(token);
+
+    ValueTaskSourceStatus IValueTaskSource.GetStatus(short token) => _signal.GetStatus(token);
+
+    void IValueTaskSource.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        _signal.OnCompleted(continuation, state, token, flags);
+
+    internal void Start()
+    {
+        if (_started == 0) _started = Stopwatch.GetTimestamp();
+    }
+
+    internal void Publish(int token)
+    {
+        bool wake;
+        lock (_gate)
+        {
+            if (_ended) return;
+            if (_count == 0) _firstToken = Stopwatch.GetTimestamp();
+            if (_count == _tokens.Length) Array.Resize(ref _tokens, 2 * _count);
+            _tokens[_count++] = token;
+            wake = _wakeAbove != NotWaiting && _count > _wakeAbove;
+            if (wake) _wakeAbove = NotWaiting;
+        }
+        if (wake) ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+    }
+
+    internal void Finish(FinishReason reason) => End(reason, null);
+
+    internal void Fail(Exception error) => End(FinishReason.Cancelled, error);
+
+    private void End(FinishReason reason, Exception? error)
+    {
+        bool wake;
+        lock (_gate)
+        {
+            if (_ended) return;
+            (_ended, _finishReason, _error, _endedAt) = (true, reason, error, Stopwatch.GetTimestamp());
+            wake = _wakeAbove != NotWaiting;
+            _wakeAbove = NotWaiting;
+        }
+        if (wake) ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+    }
+}

@@ -1,0 +1,136 @@
+namespace FastGen;
+
+public sealed partial class LlmEngine
+{
+    private void Run()
+    {
+        try
+        {
+            EngineStep? inFlight = null;
+            while (ReadCommands())
+            {
+                // 1 schedule, 2 build the batch and start it, 3 collect the step before, 4 publish
+                EngineStep? next = Start(_steps[inFlight == _steps[0] ? 1 : 0], mayPreempt: inFlight is null);
+                if (inFlight is not null) Finish(inFlight);
+                inFlight = next;
+                UpdateStatistics();
+                if (next is null && _scheduler.RunningCount + _scheduler.WaitingCount == 0 && !WaitForCommands()) break;
+            }
+            if (inFlight is not null) Finish(inFlight);
+            FailAll(new ObjectDisposedException(nameof(LlmEngine), "The engine was disposed while the request was running."));
+        }
+        catch (Exception exception)
+        {
+            Log.Lost(_logger, exception);
+            _fault = exception;
+            _commands.Writer.TryComplete();
+            FailAll(exception);
+        }
+        UpdateStatistics();
+    }
+
+    private bool WaitForCommands() => _commands.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult();
+
+    private bool ReadCommands()
+    {
+        // A completed channel still hands out what was written before; the requests in it must be ended too.
+        while (_commands.Reader.TryRead(out Command command))
+        {
+            Sequence sequence = command.Sequence;
+            if (!command.Cancel)
+            {
+                _scheduler.Add(sequence);
+            }
+            else if (!sequence.IsRetired)
+            {
+                _scheduler.Retire(sequence);
+                sequence.Request!.Finish(FinishReason.Cancelled);
+            }
+        }
+        return !_commands.Reader.Completion.IsCompleted;
+    }
+
+    private EngineStep? Start(EngineStep step, bool mayPreempt)
+    {
+        if (!_scheduler.Schedule(step.Work, mayPreempt) || step.Work.Count == 0) return null;
+        try
+        {
+            _runner.Submit(step);
+        }
+        catch (Exception exception) when (exception is not DeviceLostException)
+        {
+            Fail(step, exception);
+            return null;
+        }
+        _stepCount++;
+        foreach ((Sequence sequence, int tokens, bool draws) in step.Work)
+        {
+            sequence.Submitted(tokens, draws);
+            _computedTokens += tokens;
+            sequence.Request!.Start();
+        }
+        return step;
+    }
+
+    private void Finish(EngineStep step)
+    {
+        try
+        {
+            _runner.Collect(step);
+        }
+        catch (Exception exception) when (exception is not DeviceLostException)
+        {
+            Fail(step, exception);
+            _scheduler.Collected(step.Work);
+            return;
+        }
+
+        int drawn = 0;
+        foreach ((Sequence sequence, _, bool draws) in step.Work)
+        {
+            if (draws) Append(sequence, step.Drawn[drawn++]);
+        }
+        _scheduler.Collected(step.Work);
+    }
+
+    private void Append(Sequence sequence, int token)
+    {
+        // The token after a stop: its step had started before the stop was known.
+        if (sequence.IsRetired) return;
+
+        GenerationRequest request = sequence.Request!;
+        if (token < 0)
+        {
+            int position = sequence.TokenCount - sequence.DrawsInFlight;
+            End(sequence, new GenerationException($"The logits at position {position} hold NaN or no finite value; the checkpoint or its data type ({_shape.WeightType}) is at fault."));
+            return;
+        }
+
+        sequence.EndDraw(token);
+        request.Publish(token);
+        _generatedTokens++;
+        bool stops = Array.IndexOf(sequence.StopTokens, token) >= 0;
+        if (!stops && sequence.TokenCount - sequence.DrawsInFlight < sequence.MaxTokens) return;
+        _scheduler.Retire(sequence);
+        request.Finish(stops ? FinishReason.Stop : FinishReason.Length);
+    }
+
+    private void Fail(EngineStep step, Exception exception)
+    {
+        Log.StepFailed(_logger, step.Work.Count, exception);
+        foreach ((Sequence sequence, _, _) in step.Work) End(sequence, new GenerationException($"The step that held this request failed: {exception.Message}", exception));
+    }
+
+    private void FailAll(Exception exception)
+    {
+        foreach (Sequence sequence in (Sequence[])[.. _scheduler.Running, .. _scheduler.Waiting]) End(sequence, exception);
+        while (_commands.Reader.TryRead(out Command command)) command.Sequence.Request!.Fail(exception);
+    }
+
+    private void End(Sequence sequence, Exception exception)
+    {
+        if (sequence.IsRetired) return;
+        _scheduler.Retire(sequence);
+        sequence.Request!.Fail(exception);
+    }
+}

@@ -1,0 +1,183 @@
+using System.Threading.Channels;
+using FastGen.Compute;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace FastGen;
+
+/// <summary>
+/// Runs a model for any number of callers at once: token ids in, token ids out. One thread owns the scheduler, the cache and the backend;
+/// requests come to it through a channel and tokens leave through <see cref="GenerationRequest"/>. The host schedules a step while the device runs
+/// the one before, so a stop token is seen one step late and the extra token is dropped.
+/// </summary>
+public sealed partial class LlmEngine : IDisposable
+{
+    private readonly IBackend _backend;
+    private readonly ModelShape _shape;
+    private readonly int[] _stopTokens;
+    private readonly ILogger _logger;
+    private readonly BlockAllocator _blocks;
+    private readonly Scheduler _scheduler;
+    private readonly ModelRunner _runner;
+    private readonly EngineStep[] _steps;
+    private readonly Channel<Command> _commands = Channel.CreateUnbounded<Command>(new UnboundedChannelOptions { SingleReader = true });
+    private readonly Action<GenerationRequest> _cancel;
+    private readonly Thread _thread;
+    private readonly Lock _statisticsGate = new();
+    private EngineStatistics _statistics;
+    private volatile Exception? _fault;
+    private long _stepCount, _computedTokens, _generatedTokens;
+    private int _peakUsedBlocks;
+
+    /// <summary>Allocates the cache and all buffers on the model's backend, chooses the token budget and starts the engine's thread.</summary>
+    /// <param name="model">A loaded model; its backend serves this engine alone and must outlive it.</param>
+    /// <param name="stopTokens">Token ids that end generation unless a request says otherwise.</param>
+    /// <param name="options">Sizes; null for defaults.</param>
+    /// <param name="logger">Where choices and failures are logged; null for nowhere.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of range, or asks for more than the model has.</exception>
+    public LlmEngine(CausalLM model, IReadOnlyList<int> stopTokens, EngineOptions? options = null, ILogger? logger = null)
+    {
+        options ??= new EngineOptions();
+        options.Validate();
+        _backend = model.Backend;
+        _shape = model.Shape;
+        _stopTokens = [.. stopTokens];
+        _logger = logger ?? NullLogger.Instance;
+        _cancel = request => _commands.Writer.TryWrite(new Command(request.Sequence!, Cancel: true));
+
+        EngineSizes sizes = EngineSizes.Choose(_backend, _shape, options);
+        MaxContext = sizes.MaxContext;
+        CacheBytes = sizes.CacheBytes;
+        KvCache cache = new(_backend, _shape, _backend.PrecisionFor(_shape.WeightType).KvCache, sizes.Blocks, options.BlockSize);
+        _backend.Prepare(_shape, sizes.Limits);
+        _runner = new ModelRunner(model, cache, new Activations(_backend, _shape, sizes.Limits));
+        if (options.TokenBudget is null) Calibration = TokenBudgetCalibration.Measure(_backend, _runner, sizes.Limits, Math.Min(sizes.Limits.Tokens, Math.Min(MaxContext, sizes.Blocks * options.BlockSize)));
+        TokenBudget = options.TokenBudget ?? Calibration!.TokenBudget;
+
+        _blocks = new BlockAllocator(sizes.Blocks, options.BlockSize);
+        int watermark = (int)Math.Ceiling(options.Watermark * sizes.Blocks);
+        _scheduler = new Scheduler(_blocks, new SchedulerLimits(TokenBudget, options.MaxSequences, _shape.CacheWindow, watermark));
+        _steps = [new EngineStep(sizes.Limits), new EngineStep(sizes.Limits)];
+        UpdateStatistics();
+        Log.Started(_logger, _backend.Description, TokenBudget, sizes.Blocks, options.BlockSize, CacheBytes / (1 << 20), MaxContext);
+        _thread = new Thread(Run) { Name = "FastGen engine", IsBackground = true };
+        _thread.Start();
+    }
+
+    /// <summary>Longest sequence in tokens, prompt and output together.</summary>
+    public int MaxContext { get; }
+
+    /// <summary>Tokens that one step may hold.</summary>
+    public int TokenBudget { get; }
+
+    /// <summary>Bytes of the key/value cache.</summary>
+    public long CacheBytes { get; }
+
+    /// <summary>How the token budget was measured; null where it was given.</summary>
+    public TokenBudgetCalibration? Calibration { get; }
+
+    /// <summary>The state after the last step.</summary>
+    public EngineStatistics Statistics
+    {
+        get { lock (_statisticsGate) return _statistics; }
+    }
+
+    /// <summary>Queues a request. Safe to call from any thread.</summary>
+    /// <param name="prompt">Token ids, at least one; special tokens are not added.</param>
+    /// <param name="sampling">How to draw and when to end. Stop strings are the caller's to find; generation also ends at the context limit.</param>
+    /// <exception cref="ArgumentException">The prompt is empty or too long, holds an id outside the vocabulary, or a parameter is out of range.</exception>
+    /// <exception cref="ObjectDisposedException">The engine was disposed.</exception>
+    /// <exception cref="GenerationException">The engine can no longer run.</exception>
+    public GenerationRequest Submit(ReadOnlySpan<int> prompt, SamplingParameters sampling)
+    {
+        sampling.Validate();
+        CheckPrompt(prompt);
+        int[] stopTokens = sampling.IgnoreEndOfSequence ? [.. sampling.StopTokenIds] : [.. _stopTokens, .. sampling.StopTokenIds];
+        foreach (int id in sampling.StopTokenIds)
+        {
+            if ((uint)id >= (uint)_shape.VocabularySize) throw new ArgumentOutOfRangeException(nameof(sampling), id, $"{nameof(SamplingParameters.StopTokenIds)} holds {id}; the vocabulary has ids 0 to {_shape.VocabularySize - 1}.");
+        }
+
+        int maxTokens = MaxTokens(prompt.Length, sampling.MaxNewTokens);
+        GenerationRequest request = new(prompt.Length, Math.Min(maxTokens - prompt.Length, 4096), _cancel);
+        request.Sequence = new Sequence(prompt, maxTokens, _blocks.BlockSize)
+        {
+            Request = request,
+            StopTokens = stopTokens,
+            MinNewTokens = sampling.MinNewTokens,
+            Sampling = sampling.ForSlot(sampling.Seed ?? (ulong)Random.Shared.NextInt64(), prompt.Length),
+        };
+        if (!_commands.Writer.TryWrite(new Command(request.Sequence, Cancel: false))) throw Ended();
+        return request;
+    }
+
+    /// <summary>Ends all requests with an <see cref="ObjectDisposedException"/> after the steps in flight, and stops the engine's thread. The model's backend stays.</summary>
+    public void Dispose()
+    {
+        _commands.Writer.TryComplete();
+        _thread.Join();
+    }
+
+    private int MaxTokens(int promptLength, int? maxNewTokens)
+    {
+        long wanted = Math.Min(MaxContext, maxNewTokens is { } limit ? (long)promptLength + limit : long.MaxValue);
+        if (_scheduler.PeakBlocks((int)wanted) <= _blocks.TotalBlocks) return (int)wanted;
+
+        int cacheTokens = _blocks.TotalBlocks * _blocks.BlockSize;
+        if (maxNewTokens is null && cacheTokens > promptLength) return cacheTokens;
+        throw new ArgumentException(
+            $"The request can grow to {wanted} tokens ({promptLength} of the prompt and {wanted - promptLength} new), but the key/value cache holds {cacheTokens}. " +
+            $"Shorten the prompt, lower {nameof(SamplingParameters.MaxNewTokens)} or enlarge the cache.");
+    }
+
+    private void CheckPrompt(ReadOnlySpan<int> prompt)
+    {
+        if (prompt.IsEmpty) throw new ArgumentException("The prompt is empty: give at least one token (a beginning-of-sequence token will do).", nameof(prompt));
+        int limit = Math.Min(MaxContext - 1, _shape.MaxPrompt == 0 ? int.MaxValue : _shape.MaxPrompt);
+        if (prompt.Length > limit) throw new ArgumentException($"The prompt has {prompt.Length} tokens; at most {limit} fit (context {MaxContext}, one token is kept for the output). Shorten the prompt.", nameof(prompt));
+        for (int i = 0; i < prompt.Length; i++)
+        {
+            if ((uint)prompt[i] >= (uint)_shape.VocabularySize) throw new ArgumentException($"Token {i} of the prompt is {prompt[i]}; the vocabulary has ids 0 to {_shape.VocabularySize - 1}.", nameof(prompt));
+        }
+    }
+
+    private Exception Ended() => _fault is { } fault
+        ? new GenerationException($"The engine ended: {fault.Message}", fault)
+        : new ObjectDisposedException(nameof(LlmEngine), "The engine was disposed.");
+
+    private void UpdateStatistics()
+    {
+        _peakUsedBlocks = Math.Max(_peakUsedBlocks, _blocks.UsedBlocks);
+        lock (_statisticsGate)
+        {
+            _statistics = new EngineStatistics
+            {
+                RunningRequests = _scheduler.RunningCount,
+                WaitingRequests = _scheduler.WaitingCount,
+                UsedBlocks = _blocks.UsedBlocks,
+                PeakUsedBlocks = _peakUsedBlocks,
+                TotalBlocks = _blocks.TotalBlocks,
+                BlockSize = _blocks.BlockSize,
+                TokenBudget = TokenBudget,
+                Steps = _stepCount,
+                ComputedTokens = _computedTokens,
+                GeneratedTokens = _generatedTokens,
+                Preemptions = _scheduler.Preemptions,
+            };
+        }
+    }
+
+    private readonly record struct Command(Sequence Sequence, bool Cancel);
+
+    private static partial class Log
+    {
+        [LoggerMessage(Level = LogLevel.Information, Message = "Engine on {Backend}: {TokenBudget} tokens a step, cache of {Blocks} blocks of {BlockSize} tokens ({Megabytes} MiB), context {MaxContext}.")]
+        public static partial void Started(ILogger logger, string backend, int tokenBudget, int blocks, int blockSize, long megabytes, int maxContext);
+
+        [LoggerMessage(Level = LogLevel.Error, Message = "A step of {Requests} requests failed; they end, others go on.")]
+        public static partial void StepFailed(ILogger logger, int requests, Exception exception);
+
+        [LoggerMessage(Level = LogLevel.Critical, Message = "The engine cannot go on; all requests end.")]
+        public static partial void Lost(ILogger logger, Exception exception);
+    }
+}

@@ -1,0 +1,182 @@
+using System.Diagnostics;
+
+namespace FastGen;
+
+/// <summary>A share of a step: the next <paramref name="Tokens"/> tokens of a sequence.</summary>
+/// <param name="Sequence">Whose tokens.</param>
+/// <param name="Tokens">How many.</param>
+/// <param name="Draws">True if they are its last known ones, so that the next is drawn from their logits.</param>
+internal readonly record struct ScheduledSequence(Sequence Sequence, int Tokens, bool Draws);
+
+/// <summary>The bounds that a scheduler keeps.</summary>
+/// <param name="TokenBudget">Tokens a step.</param>
+/// <param name="MaxSequences">Sequences that run at once.</param>
+/// <param name="CacheWindow">Tokens that the farthest-seeing layer sees; 0 for all.</param>
+/// <param name="WatermarkBlocks">Blocks that newcomers leave free for those who run.</param>
+internal sealed record SchedulerLimits(int TokenBudget, int MaxSequences, int CacheWindow = 0, int WatermarkBlocks = 0);
+
+/// <summary>
+/// Dynamic SplitFuse (DeepSpeed-FastGen, Holmes et al. 2024) in one loop: every step spends one token budget on sequences catching up,
+/// oldest first. Only the youngest can be mid-prompt, so decode tokens come first, prompt chunks fill the rest, and at most one
+/// prompt is cut. When blocks run out the youngest sequence restarts later as a longer prompt (recomputation, Kwon et al. 2023).
+/// </summary>
+internal sealed class Scheduler
+{
+    /// <summary>Waiting sequences behind the first that are looked at in one step, so that a long queue costs a step nothing.</summary>
+    private const int Lookahead = 16;
+
+    /// <summary>Later arrivals that may pass a waiting sequence which does not fit yet; then all wait for it.</summary>
+    private const int MaxBypasses = 64;
+
+    private readonly BlockAllocator _blocks;
+    private readonly SchedulerLimits _limits;
+    private readonly LinkedList<Sequence> _waiting = [];
+    private readonly List<Sequence> _running;
+    private readonly Stack<int> _freeSlots;
+
+    public Scheduler(BlockAllocator blocks, SchedulerLimits limits)
+    {
+        _blocks = blocks;
+        _limits = limits;
+        _running = new List<Sequence>(limits.MaxSequences);
+        _freeSlots = new Stack<int>(limits.MaxSequences);
+        for (int slot = limits.MaxSequences - 1; slot >= 0; slot--) _freeSlots.Push(slot);
+    }
+
+    public int WaitingCount => _waiting.Count;
+
+    public int RunningCount => _running.Count;
+
+    public long Preemptions { get; private set; }
+
+    /// <summary>Oldest first.</summary>
+    public IReadOnlyList<Sequence> Running => _running;
+
+    public IEnumerable<Sequence> Waiting => _waiting;
+
+    public void Add(Sequence sequence) => _waiting.AddLast(sequence.Node);
+
+    /// <summary>Most blocks that a sequence of <paramref name="tokens"/> tokens owns at once: with a window, old blocks are given back two steps later.</summary>
+    public int PeakBlocks(int tokens)
+    {
+        int all = _blocks.BlocksFor(tokens);
+        return _limits.CacheWindow == 0 ? all : Math.Min(all, _blocks.BlocksFor(_limits.CacheWindow + (2 * _limits.TokenBudget)) + 1);
+    }
+
+    /// <summary>Fills <paramref name="step"/> with the next step's work. Each chosen sequence owns blocks for its new tokens.</summary>
+    /// <param name="step">Emptied first.</param>
+    /// <param name="mayPreempt">False while a step is in flight: its draws must be known before a sequence can restart.</param>
+    /// <returns>False if nobody can go on before the step in flight is collected.</returns>
+    public bool Schedule(List<ScheduledSequence> step, bool mayPreempt)
+    {
+        step.Clear();
+        int budget = _limits.TokenBudget;
+        bool starved = false;
+        for (int i = 0; i < _running.Count && budget > 0; i++)
+        {
+            Sequence sequence = _running[i];
+            if (sequence.PendingTokens == 0) continue;
+            while (!TrySchedule(sequence, step, ref budget))
+            {
+                starved = true;
+                if (_running[^1] == sequence) break;
+                if (!mayPreempt)
+                {
+                    step.Clear();
+                    return false;
+                }
+                PreemptYoungest();
+            }
+        }
+
+        // Admitting now would take the blocks that an older sequence is short of.
+        if (!starved) Admit(step, ref budget);
+        return true;
+    }
+
+    /// <summary>Records that the step was collected: gives back what only it still used.</summary>
+    public void Collected(List<ScheduledSequence> step)
+    {
+        foreach ((Sequence sequence, int tokens, _) in step)
+        {
+            sequence.StepsInFlight--;
+            sequence.CollectedTokens += tokens;
+            if (sequence.IsRetired) TryFree(sequence);
+            else if (_limits.CacheWindow > 0) ReleaseUnseen(sequence);
+        }
+    }
+
+    /// <summary>Takes a finished, cancelled or failed sequence out. Its blocks and slot are free once no step in flight holds it.</summary>
+    public void Retire(Sequence sequence)
+    {
+        if (sequence.IsRetired) return;
+        sequence.IsRetired = true;
+        if (sequence.Node.List is not null) _waiting.Remove(sequence.Node);
+        else _running.Remove(sequence);
+        TryFree(sequence);
+    }
+
+    private bool TrySchedule(Sequence sequence, List<ScheduledSequence> step, ref int budget)
+    {
+        int room = ((_blocks.FreeBlocks + sequence.Blocks.Count) * _blocks.BlockSize) - sequence.ComputedTokens;
+        int tokens = Math.Min(Math.Min(sequence.PendingTokens, budget), room);
+        if (tokens <= 0 || !_blocks.TryGrow(sequence.Blocks, sequence.ComputedTokens + tokens)) return false;
+
+        step.Add(new ScheduledSequence(sequence, tokens, tokens == sequence.PendingTokens));
+        budget -= tokens;
+        return true;
+    }
+
+    private void Admit(List<ScheduledSequence> step, ref int budget)
+    {
+        LinkedListNode<Sequence>? node = _waiting.First;
+        for (int seen = 0; node is not null && seen <= Lookahead && budget > 0 && _freeSlots.Count > 0; seen++)
+        {
+            LinkedListNode<Sequence>? next = node.Next;
+            Sequence sequence = node.Value;
+            if (Fits(sequence))
+            {
+                for (LinkedListNode<Sequence>? passed = node.Previous; passed is not null; passed = passed.Previous) passed.Value.Bypasses++;
+                _waiting.Remove(node);
+                _running.Add(sequence);
+                sequence.Slot = _freeSlots.Pop();
+                bool scheduled = TrySchedule(sequence, step, ref budget);
+                Debug.Assert(scheduled, "A sequence that fits is scheduled.");
+            }
+            else if (sequence.Bypasses >= MaxBypasses)
+            {
+                return;
+            }
+            node = next;
+        }
+    }
+
+    private bool Fits(Sequence sequence)
+    {
+        int watermark = _running.Count == 0 ? 0 : _limits.WatermarkBlocks;
+        return PeakBlocks(sequence.PendingTokens) <= _blocks.FreeBlocks - watermark;
+    }
+
+    private void PreemptYoungest()
+    {
+        Sequence youngest = _running[^1];
+        _running.RemoveAt(_running.Count - 1);
+        _blocks.Free(youngest.Blocks);
+        _freeSlots.Push(youngest.Slot);
+        youngest.Restart();
+        _waiting.AddFirst(youngest.Node);
+        Preemptions++;
+    }
+
+    // The first token that no collected step computed sees the window that ends with it; what lies before is never read again.
+    private void ReleaseUnseen(Sequence sequence) =>
+        _blocks.ReleaseBefore(sequence.Blocks, Math.Max(0, sequence.CollectedTokens + 1 - _limits.CacheWindow));
+
+    private void TryFree(Sequence sequence)
+    {
+        if (sequence.StepsInFlight > 0 || sequence.Slot < 0) return;
+        _blocks.Free(sequence.Blocks);
+        _freeSlots.Push(sequence.Slot);
+        sequence.LeaveSlot();
+    }
+}
