@@ -1,0 +1,205 @@
+namespace FastGen.Tests;
+
+/// <summary>
+/// Random arrivals, lengths, cancellations, budgets, windows and cache sizes, driven as the engine drives them with one step in flight.
+/// <c>FASTGEN_SCHEDULER_EVENTS</c> sets the number of events (default 100,000).
+/// </summary>
+public sealed class SchedulerPropertyTests
+{
+    private static int Events => int.TryParse(Environment.GetEnvironmentVariable("FASTGEN_SCHEDULER_EVENTS"), out int events) ? events : 100_000;
+
+    [Test]
+    public void Schedule_RandomWork_KeepsItsPromises()
+    {
+        int events = 0, preemptions = 0, cases = 0;
+        for (int seed = 0; events < Events; seed++)
+        {
+            SchedulerDrive drive = new(seed);
+            drive.Run();
+            events += drive.Events;
+            preemptions += (int)drive.Scheduler.Preemptions;
+            cases++;
+        }
+        TestContext.Out.WriteLine($"{events} events in {cases} cases, {preemptions} preemptions");
+        Assert.That(preemptions, Is.GreaterThan(cases / 10), "The cases are hard enough to preempt.");
+    }
+
+    [Test]
+    public void Schedule_ThreeBlocksFiftyRequests_AllEnd()
+    {
+        BlockAllocator blocks = new(3, 4);
+        Scheduler scheduler = new(blocks, new SchedulerLimits(TokenBudget: 8, MaxSequences: 8));
+        Random random = new(1);
+        List<Sequence> all = [.. Enumerable.Range(0, 50).Select(_ => new Sequence(new int[random.Next(1, 9)], 12, 4))];
+        foreach (Sequence sequence in all) scheduler.Add(sequence);
+        List<ScheduledSequence> step = [];
+        for (int steps = 0; scheduler.RunningCount + scheduler.WaitingCount > 0; steps++)
+        {
+            Assert.That(steps, Is.LessThan(2000));
+            Assert.That(scheduler.Schedule(step, mayPreempt: true) && step.Count > 0, "Somebody goes on.");
+            foreach ((Sequence sequence, int tokens, bool draws) in step) sequence.Submitted(tokens, draws);
+            foreach ((Sequence sequence, _, bool draws) in step)
+            {
+                if (!draws) continue;
+                sequence.EndDraw(7);
+                if (sequence.TokenCount == sequence.MaxTokens) scheduler.Retire(sequence);
+            }
+            scheduler.Collected(step);
+        }
+        Assert.That(blocks.FreeBlocks, Is.EqualTo(3));
+        Assert.That(all.All(s => s.TokenCount == 12));
+    }
+
+    [Test]
+    public void Schedule_LargeRequestBehindSmallOnes_IsNotStarved()
+    {
+        BlockAllocator blocks = new(8, 4);
+        Scheduler scheduler = new(blocks, new SchedulerLimits(TokenBudget: 32, MaxSequences: 8));
+        Sequence large = new(new int[30], 32, 4);
+        int smallDone = 0;
+        List<ScheduledSequence> step = [];
+        scheduler.Add(new Sequence(new int[4], 12, 4));
+        scheduler.Add(large);
+        for (int steps = 0; !large.IsRetired; steps++)
+        {
+            Assert.That(steps, Is.LessThan(1000), "The large request runs in the end.");
+            if (scheduler.WaitingCount < 3) scheduler.Add(new Sequence(new int[4], 8, 4));
+            scheduler.Schedule(step, mayPreempt: true);
+            foreach ((Sequence sequence, int tokens, bool draws) in step) sequence.Submitted(tokens, draws);
+            foreach ((Sequence sequence, _, bool draws) in step)
+            {
+                if (!draws) continue;
+                sequence.EndDraw(1);
+                if (sequence.TokenCount == sequence.MaxTokens) scheduler.Retire(sequence);
+                if (sequence.IsRetired && sequence != large) smallDone++;
+            }
+            scheduler.Collected(step);
+        }
+        Assert.That(smallDone, Is.GreaterThan(8), "Small requests go past it for a while.");
+    }
+
+    /// <summary>One random case: two steps alternate, and the invariants are checked after each event.</summary>
+    private sealed class SchedulerDrive
+    {
+        private readonly Random _random;
+        private readonly BlockAllocator _blocks;
+        private readonly SchedulerLimits _limits;
+        private readonly List<Sequence> _live = [];
+        private readonly Dictionary<Sequence, int> _lastProgress = [];
+        private readonly int _blockSize;
+        private int _step;
+
+        public SchedulerDrive(int seed)
+        {
+            _random = new Random(seed);
+            _blockSize = _random.Next(1, 9);
+            int window = _random.Next(3) == 0 ? _random.Next(1, 30) : 0;
+            _blocks = new BlockAllocator(_random.Next(3, 40), _blockSize);
+            _limits = new SchedulerLimits(_random.Next(1, 40), _random.Next(1, 12), window, _random.Next(0, 3));
+            Scheduler = new Scheduler(_blocks, _limits);
+        }
+
+        public Scheduler Scheduler { get; }
+
+        public int Events { get; private set; }
+
+        public void Run()
+        {
+            List<ScheduledSequence> inFlight = [], next = [];
+            int arrivals = _random.Next(5, 60);
+            while (arrivals > 0 || _live.Count > 0)
+            {
+                for (int i = _random.Next(3); i > 0 && arrivals > 0; i--, arrivals--) Arrive();
+                if (_live.Count > 0 && _random.Next(12) == 0) Cancel(_live[_random.Next(_live.Count)]);
+
+                bool goesOn = Scheduler.Schedule(next, mayPreempt: inFlight.Count == 0);
+                CheckStep(next, goesOn, inFlight.Count > 0);
+                foreach ((Sequence sequence, int tokens, bool draws) in next) sequence.Submitted(tokens, draws);
+                Collect(inFlight);
+                (inFlight, next) = (next, inFlight);
+                CheckBlocks();
+                _step++;
+                Events++;
+            }
+            Collect(inFlight);
+            Assert.That(_blocks.FreeBlocks, Is.EqualTo(_blocks.TotalBlocks), "All blocks are free at the end.");
+        }
+
+        private void Arrive()
+        {
+            int length = _random.Next(1, 60), max = length + _random.Next(1, 30);
+            Events++;
+            if (Scheduler.PeakBlocks(max) > _blocks.TotalBlocks) return;
+            Sequence sequence = new([.. Enumerable.Range(0, length).Select(i => i + 1)], max, _blockSize);
+            _live.Add(sequence);
+            _lastProgress[sequence] = _step;
+            Scheduler.Add(sequence);
+        }
+
+        private void Cancel(Sequence sequence)
+        {
+            Scheduler.Retire(sequence);
+            _live.Remove(sequence);
+            Events++;
+        }
+
+        private void Collect(List<ScheduledSequence> step)
+        {
+            foreach ((Sequence sequence, _, bool draws) in step)
+            {
+                if (!draws || sequence.IsRetired) continue;
+                sequence.EndDraw(5);
+                _lastProgress[sequence] = _step;
+                if (sequence.TokenCount - sequence.DrawsInFlight < sequence.MaxTokens && _random.Next(30) > 0) continue;
+                Scheduler.Retire(sequence);
+                _live.Remove(sequence);
+            }
+            Scheduler.Collected(step);
+            step.Clear();
+        }
+
+        private void CheckStep(List<ScheduledSequence> step, bool goesOn, bool otherInFlight)
+        {
+            int tokens = step.Sum(share => share.Tokens);
+            Assert.That(tokens, Is.LessThanOrEqualTo(_limits.TokenBudget), "The budget is never exceeded.");
+            Assert.That(step.Select(share => share.Sequence).Distinct().Count(), Is.EqualTo(step.Count), "A sequence has one share of a step.");
+            Assert.That(Scheduler.RunningCount, Is.LessThanOrEqualTo(_limits.MaxSequences));
+            Assert.That(Scheduler.Running.Select(s => s.Slot).Distinct().Count(), Is.EqualTo(Scheduler.RunningCount), "Slots are not shared.");
+            Assert.That(step.Count(share => share.Tokens < share.Sequence.PendingTokens), Is.LessThanOrEqualTo(1), "At most one sequence is cut.");
+            foreach (ScheduledSequence share in step)
+            {
+                Assert.That(share.Draws, Is.EqualTo(share.Tokens == share.Sequence.PendingTokens));
+                Assert.That(share.Sequence.Blocks.Count * _blockSize, Is.GreaterThanOrEqualTo(share.Sequence.ComputedTokens + share.Tokens), "New tokens have blocks.");
+            }
+            if (!goesOn)
+            {
+                Assert.That(otherInFlight, "Only a step in flight makes the scheduler wait.");
+                return;
+            }
+            if (!otherInFlight && _live.Count > 0) Assert.That(tokens, Is.GreaterThan(0), "Somebody always goes on.");
+            bool couldUse = Scheduler.Running.Any(s => s.PendingTokens > 0 && !step.Any(share => share.Sequence == s) && (_blocks.FreeBlocks + s.Blocks.Count) * _blockSize > s.ComputedTokens);
+            if (tokens < _limits.TokenBudget) Assert.That(couldUse, Is.False, "No budget is left while someone who runs could use it.");
+            foreach (Sequence sequence in _live)
+            {
+                int waitedFor = _live.Sum(s => s.MaxTokens) + (70 * 90);
+                Assert.That(_step - _lastProgress[sequence], Is.LessThan(4 * waitedFor), "Nobody starves.");
+            }
+        }
+
+        private void CheckBlocks()
+        {
+            HashSet<int> owned = [];
+            int count = 0;
+            foreach (Sequence sequence in Scheduler.Running)
+            {
+                foreach (int block in sequence.Blocks.Entries[sequence.Blocks.Released..])
+                {
+                    Assert.That(owned.Add(block), "A block has one owner.");
+                    count++;
+                }
+            }
+            Assert.That(count, Is.LessThanOrEqualTo(_blocks.UsedBlocks));
+            foreach (Sequence sequence in Scheduler.Waiting) Assert.That(sequence.Blocks.Owned, Is.Zero, "Who waits owns nothing.");
+        }
+    }
+}
