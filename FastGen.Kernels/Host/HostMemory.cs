@@ -1,0 +1,40 @@
+using System.Runtime.InteropServices;
+using FastGen.Compute;
+
+namespace FastGen.Kernels;
+
+/// <summary>Owns all native memory of one backend. Blocks start at a multiple of 64 bytes, are zero, and take pages only when touched.</summary>
+internal sealed unsafe class HostMemory : IDisposable
+{
+    /// <summary>A cache line, and the widest vector.</summary>
+    public const int Alignment = 64;
+
+    private readonly List<nint> _allocations = [];
+
+    /// <summary>Zeroed memory with a readable vector's width past its end.</summary>
+    public nint Allocate(long bytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(bytes);
+        void* allocation;
+        try
+        {
+            // calloc leaves fresh pages untouched, which an aligned allocation and a fill would not.
+            allocation = NativeMemory.AllocZeroed((nuint)bytes + (2 * Alignment));
+        }
+        catch (OutOfMemoryException exception)
+        {
+            throw new InsufficientMemoryException($"{bytes:N0} bytes of host memory are not available; load a smaller model or give the key/value cache less.", exception);
+        }
+        _allocations.Add((nint)allocation);
+        return (nint)(((nuint)allocation + Alignment - 1) & ~(nuint)(Alignment - 1));
+    }
+
+    /// <summary>A row-major matrix of zeros.</summary>
+    public Tensor Matrix(DType type, int rows, int columns) => new(Allocate((long)rows * columns * type.Size()), type, rows, columns);
+
+    public void Dispose()
+    {
+        foreach (nint allocation in _allocations) NativeMemory.Free((void*)allocation);
+        _allocations.Clear();
+    }
+}
