@@ -113,7 +113,7 @@ public sealed class LlmEngineTests
             Assert.That(exception.Message, Does.Contain("the device is gone"));
         }
         await Task.Yield();
-        Assert.That(() => engine.Submit([1], SamplingParameters.Greedy), Throws.TypeOf<GenerationException>().With.Message.Contains("the device is gone"));
+        Assert.That(() => engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 }), Throws.TypeOf<GenerationException>().With.Message.Contains("the device is gone"));
     }
 
     [Test]
