@@ -3,7 +3,7 @@ using FastGen.Compute;
 namespace FastGen.Tests;
 
 /// <summary>A backend that computes nothing: each draw gives the same token. Base of the simulated ones.</summary>
-internal class NullBackend : IBackend
+public class NullBackend : IBackend
 {
     private readonly Dictionary<long, int> _rows = [];
     private long _tickets;
@@ -49,9 +49,7 @@ internal class NullBackend : IBackend
         tokens.Fill(Drawn);
     }
 
-    public void Dispose()
-    {
-    }
+    public void Dispose() => GC.SuppressFinalize(this);
 
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
     {
@@ -107,7 +105,7 @@ internal class NullBackend : IBackend
 }
 
 /// <summary>A model for <see cref="NullBackend"/>: one layer, no weights.</summary>
-internal class NullModel(NullBackend backend, int maxContext = 4096) : CausalLM(backend, new ModelShape
+public class NullModel(NullBackend backend, int maxContext = 4096) : CausalLM(backend, new ModelShape
 {
     Layers = 1,
     HiddenSize = 1,

@@ -1,0 +1,24 @@
+using FastGen.Compute;
+using Microsoft.Extensions.Logging;
+using Microsoft.ML.Tokenizers;
+
+namespace FastGen;
+
+/// <summary>How a pipeline is loaded. What is null is chosen at load and logged.</summary>
+public sealed record PipelineOptions
+{
+    /// <summary>Storage of the weights in memory; null keeps them as the checkpoint stores them.</summary>
+    public DType? DType { get; init; }
+
+    /// <summary>Threads that compute on the CPU; null takes all processors of the process.</summary>
+    public int? Threads { get; init; }
+
+    /// <summary>Sizes of the engine: context, token budget, cache, sequences at once.</summary>
+    public EngineOptions Engine { get; init; } = new();
+
+    /// <summary>Takes the place of the tokenizer in the model's folder; null loads that one.</summary>
+    public Tokenizer? Tokenizer { get; init; }
+
+    /// <summary>Where choices and failures are logged (never prompts or texts); null for nowhere.</summary>
+    public ILoggerFactory? LoggerFactory { get; init; }
+}
