@@ -1,0 +1,77 @@
+using FastGen.Compute;
+
+namespace FastGen.Models;
+
+/// <summary>The configuration of a model whose layers have routed experts.</summary>
+internal sealed record ExpertConfig : ModelConfig
+{
+    /// <summary>Makes it from what all families share.</summary>
+    [System.Diagnostics.CodeAnalysis.SetsRequiredMembers]
+    public ExpertConfig(ModelConfig common) : base(common)
+    {
+    }
+
+    /// <summary>Routed experts of a layer.</summary>
+    public int Experts { get; init; }
+
+    /// <summary>Experts that each token visits.</summary>
+    public int ExpertsPerToken { get; init; }
+
+    /// <summary>Columns between the two products of a routed expert.</summary>
+    public int ExpertColumns { get; init; }
+
+    /// <summary>Whether the chosen probabilities are divided by their sum.</summary>
+    public bool NormalizeTopK { get; init; }
+
+    /// <summary>Columns between the two products of the shared expert; 0 for none.</summary>
+    public int SharedColumns { get; init; }
+
+    /// <summary>Which layers have experts; the others have a dense MLP.</summary>
+    public IReadOnlyList<bool> SparseLayers { get; init; } = [];
+
+    /// <summary>Which layers have experts by Qwen's rule: every decoder_sparse_step-th, but not those of mlp_only_layers.</summary>
+    public static IReadOnlyList<bool> ReadSparseLayers(ConfigReader json, int layers)
+    {
+        int step = json.SizeOrNull("decoder_sparse_step") ?? 1;
+        IReadOnlyList<int> dense = json.LayersOrEmpty("mlp_only_layers");
+        return [.. Enumerable.Range(0, layers).Select(layer => (layer + 1) % step == 0 && !dense.Contains(layer))];
+    }
+
+    /// <summary>Fails where the sizes do not fit together.</summary>
+    public ExpertConfig Check(ConfigReader json)
+    {
+        if (ExpertsPerToken > Experts) throw json.Wrong("num_experts_per_tok", $"at most the number of experts ({Experts})");
+        CommonFields.CheckProduct(json, "num_experts_per_tok", (long)Experts * Math.Max(2L * ExpertColumns, HiddenSize));
+        return SparseLayers.All(sparse => sparse) || IntermediateSize > 0 ? this : throw json.Missing("intermediate_size");
+    }
+
+    /// <inheritdoc/>
+    internal override ModelShape ShapeFor(DType weightType) => base.ShapeFor(weightType) with
+    {
+        MlpColumns = Math.Max(1, Math.Max(SharedColumns, SparseLayers.All(sparse => sparse) ? 0 : IntermediateSize)),
+        Experts = Experts,
+        ExpertsPerToken = ExpertsPerToken,
+        ExpertColumns = ExpertColumns,
+    };
+
+    /// <summary>The experts of a layer.</summary>
+    /// <param name="moe">Where they are.</param>
+    /// <param name="gate">Name of a gate within an expert.</param>
+    /// <param name="up">Name of an up projection.</param>
+    /// <param name="down">Name of a down projection.</param>
+    public ExpertWeights ReadExperts(WeightReader moe, string gate, string up, string down)
+    {
+        WeightReader experts = moe["experts"];
+        IEnumerable<int> all = Enumerable.Range(0, Experts);
+        return new ExpertWeights
+        {
+            Router = moe.Linear("gate", Experts, HiddenSize),
+            GateUp = experts.StackedMatrix(all.SelectMany(expert => new[] { ($"{expert}.{gate}", ExpertColumns), ($"{expert}.{up}", ExpertColumns) }), HiddenSize),
+            Down = experts.StackedMatrix(all.Select(expert => ($"{expert}.{down}", HiddenSize)), ExpertColumns),
+            Experts = Experts,
+            TopK = ExpertsPerToken,
+            NormalizeTopK = NormalizeTopK,
+            Activation = Activation,
+        };
+    }
+}

@@ -1,0 +1,37 @@
+using System.Text.Json;
+
+namespace FastGen.Models;
+
+/// <summary>JSON files of a model folder.</summary>
+internal static class JsonFile
+{
+    private static ReadOnlySpan<byte> Utf8Mark => [0xEF, 0xBB, 0xBF];
+
+    /// <summary>Reads a file whose root is an object.</summary>
+    /// <exception cref="ModelLoadException">It cannot be read, is not JSON, or its root is no object.</exception>
+    public static JsonDocument Parse(string path)
+    {
+        byte[] bytes;
+        try
+        {
+            bytes = File.ReadAllBytes(path);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new ModelLoadException($"{path}: cannot be read ({exception.Message}).", exception);
+        }
+        JsonDocument document;
+        try
+        {
+            document = JsonDocument.Parse(bytes.AsMemory(bytes.AsSpan().StartsWith(Utf8Mark) ? Utf8Mark.Length : 0));
+        }
+        catch (JsonException exception)
+        {
+            throw new ModelLoadException($"{path}: is not valid JSON ({exception.Message}); get the file again.", exception);
+        }
+        if (document.RootElement.ValueKind == JsonValueKind.Object) return document;
+        string kind = document.RootElement.ValueKind.ToString();
+        document.Dispose();
+        throw new ModelLoadException($"{path}: the root must be a JSON object, but is {kind}.");
+    }
+}

@@ -1,0 +1,27 @@
+namespace FastGen.Models;
+
+/// <summary>Mixtral: Mistral with the MLP replaced by experts, of which each token visits two.</summary>
+internal static class MixtralModel
+{
+    public static ModelConfig ReadConfig(ConfigReader json)
+    {
+        ModelConfig common = CommonFields.ReadRotary(json, new FamilyDefaults { MaxContext = 131072, NormEpsilon = 1e-5f, Theta = 1e6, HasWindow = true }).RequireIntermediateSize(json);
+        return new ExpertConfig(common)
+        {
+            Experts = json.Size("num_local_experts", "num_experts"),
+            ExpertsPerToken = json.Size("num_experts_per_tok"),
+            ExpertColumns = common.IntermediateSize,
+            NormalizeTopK = true,
+            SparseLayers = [.. Enumerable.Repeat(true, common.Layers)],
+        }.Check(json);
+    }
+
+    public static CausalLM Build(ModelConfig config, WeightReader weights)
+    {
+        ExpertConfig experts = (ExpertConfig)config;
+        return LlamaParts.BuildModel(config, weights, (layer, index, rotary) => LlamaParts.Layer(
+            config, layer,
+            LlamaParts.Attention(config, layer["self_attn"], index, rotary),
+            new SparseMlp(experts.ReadExperts(layer["block_sparse_moe"], gate: "w1", up: "w3", down: "w2"))));
+    }
+}

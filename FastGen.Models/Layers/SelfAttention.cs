@@ -1,0 +1,16 @@
+using FastGen.Compute;
+
+namespace FastGen.Models;
+
+/// <summary>hidden += output(attention(qkv(input))).</summary>
+internal sealed class SelfAttention(LinearWeights qkv, LinearWeights output, AttentionWeights weights, int layer)
+{
+    public void Forward(in ForwardPass pass, in LinearInput input)
+    {
+        (IBackend backend, Activations buffers, KvLayer cache) = (pass.Backend, pass.Buffers, pass.Cache[layer]);
+        backend.Linear(buffers.Qkv, input, qkv);
+        backend.StoreKv(buffers.Qkv, cache, weights, pass.Batch);
+        backend.Attention(buffers.Attended, buffers.Qkv, cache, weights, pass.Batch);
+        backend.Linear(buffers.Hidden, new LinearInput(buffers.Attended), output, accumulate: true);
+    }
+}

@@ -1,0 +1,17 @@
+using FastGen.Compute;
+using Microsoft.Extensions.Logging;
+
+namespace FastGen.Models;
+
+/// <summary>How a model is loaded.</summary>
+public sealed record ModelLoadOptions
+{
+    /// <summary>Storage of the weights once loaded; null, the default, keeps the type that most of them have in the files.</summary>
+    public DType? WeightType { get; init; }
+
+    /// <summary>Told after every chunk that was loaded, on the loading thread; null for nobody.</summary>
+    public IProgress<LoadProgress>? Progress { get; init; }
+
+    /// <summary>Receives warnings; null for nobody.</summary>
+    public ILogger? Logger { get; init; }
+}

@@ -1,0 +1,18 @@
+using FastGen.Compute;
+using FastGen.Kernels.Reference;
+
+namespace FastGen.Tests;
+
+/// <summary>A backend that tests run on.</summary>
+/// <param name="Name">Short name, for the names of test cases.</param>
+/// <param name="Create">Makes one.</param>
+public sealed record TestBackend(string Name, Func<IBackend> Create)
+{
+    public override string ToString() => Name;
+}
+
+/// <summary>The backends that need no device.</summary>
+public static class TestBackends
+{
+    public static IReadOnlyList<TestBackend> All { get; } = [new TestBackend("reference", () => new ReferenceBackend())];
+}
