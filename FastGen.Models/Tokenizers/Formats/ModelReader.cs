@@ -1,0 +1,176 @@
+using System.Text.Json;
+
+namespace FastGen.Models.Tokenizers;
+
+/// <summary>
+/// Reads the <c>model</c> of a <c>tokenizer.json</c>. Vocabulary and merges, nearly all of the file, go from the bytes of the file into
+/// the model's tables without a string or an object in between.
+/// </summary>
+internal sealed class ModelReader
+{
+    private readonly string _file;
+    private readonly byte[] _json;
+    private readonly Dictionary<string, JsonElement> _settings = [];
+    private readonly List<double> _scores = [];
+    private Vocabulary? _vocabulary;
+    private long _mergesStart = -1;
+    private byte[] _token = new byte[256];
+
+    /// <summary>A reader for the file's bytes.</summary>
+    public ModelReader(string file, byte[] json)
+    {
+        _file = file;
+        _json = json;
+    }
+
+    /// <summary>Reads the model from its opening brace to its closing one.</summary>
+    public TokenModel Read(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType != JsonTokenType.StartObject) throw Fault("model", "must be an object");
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            string name = reader.GetString()!;
+            reader.Read();
+            switch (name)
+            {
+                case "vocab":
+                    ReadVocabulary(ref reader);
+                    break;
+                case "merges":
+                    _mergesStart = reader.TokenStartIndex;
+                    reader.Skip();
+                    break;
+                default:
+                    _settings[name] = JsonElement.ParseValue(ref reader);
+                    break;
+            }
+        }
+        return Build();
+    }
+
+    private TokenModel Build()
+    {
+        Vocabulary vocabulary = _vocabulary ?? throw Fault("model.vocab", "is absent");
+        string type = Setting("type").AsString(absent: _scores.Count > 0 ? "Unigram" : "BPE");
+        switch (type)
+        {
+            case "BPE":
+                return BuildBytePair(vocabulary);
+            case "Unigram":
+                int? unknown = Setting("unk_id").IsPresent ? Setting("unk_id").AsCount() : null;
+                if (_scores.Count == 0) throw Fault("model.vocab", "must be an array of pairs of a token and its score, with at least one");
+                if (unknown >= _scores.Count) throw Setting("unk_id").Fault($"must be below the size of the vocabulary, {_scores.Count}");
+                return new UnigramModel(vocabulary, [.. _scores], unknown, Setting("byte_fallback").AsBoolean(false));
+            case "WordPiece":
+                return new WordPieceModel(
+                    vocabulary,
+                    UnknownId(vocabulary) ?? throw Setting("unk_token").Fault("must be a token of the vocabulary"),
+                    Setting("continuing_subword_prefix").AsString(absent: "##"),
+                    Setting("max_input_chars_per_word").AsCount(absent: 100));
+            case "WordLevel":
+                return new WordLevelModel(vocabulary, UnknownId(vocabulary) ?? throw Setting("unk_token").Fault("must be a token of the vocabulary"));
+            default:
+                throw Setting("type").Fault("is not a supported model (supported: BPE, Unigram, WordPiece, WordLevel)");
+        }
+    }
+
+    private BytePairModel BuildBytePair(Vocabulary vocabulary)
+    {
+        JsonField dropout = Setting("dropout");
+        if (dropout.IsPresent && !(dropout.Value.ValueKind == JsonValueKind.Number && dropout.Value.GetDouble() == 0))
+        {
+            throw dropout.Fault("must be null: dropout makes tokenizing random and serves training only");
+        }
+        BytePairOptions options = new()
+        {
+            UnknownId = UnknownId(vocabulary),
+            FuseUnknown = Setting("fuse_unk").AsBoolean(false),
+            ByteFallback = Setting("byte_fallback").AsBoolean(false),
+            IgnoreMerges = Setting("ignore_merges").AsBoolean(false),
+            ContinuingSubwordPrefix = Setting("continuing_subword_prefix").AsString(absent: ""),
+            EndOfWordSuffix = Setting("end_of_word_suffix").AsString(absent: ""),
+        };
+        return new BytePairModel(vocabulary, ReadMerges(vocabulary, options.ContinuingSubwordPrefix.Length), options);
+    }
+
+    private int? UnknownId(Vocabulary vocabulary)
+    {
+        JsonField token = Setting("unk_token");
+        if (!token.IsPresent) return null;
+        int id = vocabulary.IdOf(token.AsString());
+        return id >= 0 ? id : throw token.Fault("must be a token of the vocabulary");
+    }
+
+    private void ReadVocabulary(ref Utf8JsonReader reader)
+    {
+        _vocabulary = new Vocabulary(Math.Max(256, _json.Length / 48));
+        if (reader.TokenType == JsonTokenType.StartArray)
+        {
+            ReadScoredVocabulary(ref reader, _vocabulary);
+            return;
+        }
+        if (reader.TokenType != JsonTokenType.StartObject) throw Fault("model.vocab", "must be an object or an array");
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            ReadOnlySpan<byte> token = Utf8(ref reader);
+            reader.Read();
+            int id = -1;
+            bool isNumber = reader.TokenType == JsonTokenType.Number && reader.TryGetInt32(out id);
+            if (!isNumber || !_vocabulary.Add(token, id)) throw Fault($"model.vocab[\"{System.Text.Encoding.UTF8.GetString(token)}\"]", "must be a token id, a whole number from 0 on");
+        }
+    }
+
+    private void ReadScoredVocabulary(ref Utf8JsonReader reader, Vocabulary vocabulary)
+    {
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            string field = $"model.vocab[{_scores.Count}]";
+            if (reader.TokenType != JsonTokenType.StartArray || !reader.Read() || reader.TokenType != JsonTokenType.String) throw Fault(field, "must be a pair of a token and its score");
+            vocabulary.Add(Utf8(ref reader), _scores.Count);
+            if (!reader.Read() || reader.TokenType != JsonTokenType.Number) throw Fault(field, "must be a pair of a token and its score");
+            _scores.Add(reader.GetDouble());
+            if (!reader.Read() || reader.TokenType != JsonTokenType.EndArray) throw Fault(field, "must be a pair of a token and its score");
+        }
+    }
+
+    private MergeTable ReadMerges(Vocabulary vocabulary, int prefixLength)
+    {
+        if (_mergesStart < 0) throw Fault("model.merges", "is absent");
+        MergeTableBuilder merges = new(vocabulary, prefixLength);
+        Utf8JsonReader reader = new(_json.AsSpan((int)_mergesStart));
+        reader.Read();
+        if (reader.TokenType != JsonTokenType.StartArray) throw Fault("model.merges", "must be an array");
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            MergeProblem problem = reader.TokenType switch
+            {
+                JsonTokenType.String => merges.AddLine(Utf8(ref reader)),
+                JsonTokenType.StartArray => ReadMergePair(ref reader, merges),
+                _ => MergeProblem.NotAPair,
+            };
+            if (problem != MergeProblem.None) throw Fault($"model.merges[{merges.Count}]", merges.Describe(problem));
+        }
+        return merges.Build();
+    }
+
+    private MergeProblem ReadMergePair(ref Utf8JsonReader reader, MergeTableBuilder merges)
+    {
+        if (!reader.Read() || reader.TokenType != JsonTokenType.String) return MergeProblem.NotAPair;
+        byte[] left = Utf8(ref reader).ToArray();
+        if (!reader.Read() || reader.TokenType != JsonTokenType.String) return MergeProblem.NotAPair;
+        ReadOnlySpan<byte> right = Utf8(ref reader);
+        MergeProblem problem = merges.Add(left, right);
+        return reader.Read() && reader.TokenType == JsonTokenType.EndArray ? problem : MergeProblem.NotAPair;
+    }
+
+    private ReadOnlySpan<byte> Utf8(ref Utf8JsonReader reader)
+    {
+        if (!reader.ValueIsEscaped) return reader.ValueSpan;
+        if (reader.ValueSpan.Length > _token.Length) _token = new byte[reader.ValueSpan.Length * 2];
+        return _token.AsSpan(0, reader.CopyString(_token));
+    }
+
+    private JsonField Setting(string name) => new(_file, $"model.{name}", _settings.GetValueOrDefault(name));
+
+    private TokenizerFileException Fault(string field, string problem) => new(_file, field, problem);
+}

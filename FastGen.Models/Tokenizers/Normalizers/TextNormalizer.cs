@@ -1,0 +1,19 @@
+namespace FastGen.Models.Tokenizers;
+
+/// <summary>One step that rewrites a text before it is cut into pieces.</summary>
+internal abstract class TextNormalizer
+{
+    /// <summary>The rewritten text; the same instance where nothing changes.</summary>
+    public abstract string Normalize(string text);
+}
+
+/// <summary>Several normalizers, one after the other.</summary>
+internal sealed class SequenceNormalizer(IReadOnlyList<TextNormalizer> normalizers) : TextNormalizer
+{
+    /// <inheritdoc/>
+    public override string Normalize(string text)
+    {
+        foreach (TextNormalizer normalizer in normalizers) text = normalizer.Normalize(text);
+        return text;
+    }
+}

@@ -1,0 +1,160 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+using Symbol = FastGen.Models.Tokenizers.BytePairMerger.Symbol;
+
+namespace FastGen.Models.Tokenizers;
+
+/// <summary>What a byte-pair model does besides merging; the names are those of <c>tokenizer.json</c>.</summary>
+internal sealed record BytePairOptions
+{
+    /// <summary>Id of the token that stands for a character the vocabulary lacks; null drops the character.</summary>
+    public int? UnknownId { get; init; }
+
+    /// <summary>Neighbouring unknown characters share one unknown token.</summary>
+    public bool FuseUnknown { get; init; }
+
+    /// <summary>A character the vocabulary lacks becomes the tokens <c>&lt;0xNN&gt;</c> of its UTF-8 bytes.</summary>
+    public bool ByteFallback { get; init; }
+
+    /// <summary>A piece that is a token as a whole stays whole, whatever the merges say.</summary>
+    public bool IgnoreMerges { get; init; }
+
+    /// <summary>Put before every character but the first of a piece.</summary>
+    public string ContinuingSubwordPrefix { get; init; } = "";
+
+    /// <summary>Put after the last character of a piece.</summary>
+    public string EndOfWordSuffix { get; init; } = "";
+}
+
+/// <summary>Byte-pair encoding over characters, or over bytes where the pieces are in the alphabet of <see cref="ByteAlphabet"/>.</summary>
+internal sealed class BytePairModel : TokenModel
+{
+    private const int StackSymbols = 128;
+    private const int NoId = -1;
+
+    private readonly MergeTable _merges;
+    private readonly BytePairOptions _options;
+    private readonly WordCache _cache = new();
+    private readonly int[] _byteFallbackIds = new int[256];
+    private readonly int[] _alphabetIds = new int[256];
+
+    /// <summary>A model over the tokens and merges; <paramref name="pieceIsRaw"/> as for <see cref="WithRawPieces"/>.</summary>
+    public BytePairModel(Vocabulary vocabulary, MergeTable merges, BytePairOptions options, bool pieceIsRaw = false) : base(vocabulary)
+    {
+        _merges = merges;
+        _options = options;
+        PieceIsRaw = pieceIsRaw;
+        for (int value = 0; value < 256; value++)
+        {
+            _byteFallbackIds[value] = vocabulary.IdOf(string.Create(CultureInfo.InvariantCulture, $"<0x{value:X2}>"));
+            _alphabetIds[value] = vocabulary.IdOf([ByteAlphabet.ToCharacter((byte)value)]);
+        }
+    }
+
+    /// <summary>True when pieces are plain text that the model itself turns into the alphabet of bytes.</summary>
+    public bool PieceIsRaw { get; }
+
+    /// <summary>
+    /// The same model for pieces that were not yet turned into the alphabet of bytes, or null when it needs them so: that saves
+    /// writing every piece a second time.
+    /// </summary>
+    public BytePairModel? WithRawPieces()
+    {
+        bool plain = _options.ContinuingSubwordPrefix.Length == 0 && _options.EndOfWordSuffix.Length == 0;
+        return plain && !_alphabetIds.Contains(NoId) ? new BytePairModel(Vocabulary, _merges, _options, pieceIsRaw: true) : null;
+    }
+
+    /// <inheritdoc/>
+    public override void Tokenize(ReadOnlySpan<char> piece, TokenSink sink)
+    {
+        bool cacheable = sink.Offsets is null && piece.Length <= WordCache.LongestWord;
+        int slot = 0;
+        if (cacheable && _cache.Find(piece, out slot) is { } known)
+        {
+            sink.Ids.AddRange(known);
+            return;
+        }
+        int first = sink.Ids.Count;
+        Encode(piece, sink);
+        if (cacheable) _cache.Set(slot, piece, [.. sink.Ids[first..]]);
+    }
+
+    private void Encode(ReadOnlySpan<char> piece, TokenSink sink)
+    {
+        int byteCount = Encoding.UTF8.GetByteCount(piece);
+        if (_options.IgnoreMerges && WholePieceId(piece) is int whole and not NoId)
+        {
+            sink.Add(whole, byteCount);
+            return;
+        }
+        Symbol[]? rented = null;
+        Span<Symbol> symbols = byteCount <= StackSymbols ? stackalloc Symbol[StackSymbols] : (rented = ArrayPool<Symbol>.Shared.Rent(byteCount));
+        int count = PieceIsRaw ? ReadBytes(piece, symbols) : ReadCharacters(piece, symbols);
+        count = BytePairMerger.Merge(symbols[..count], _merges);
+        foreach (Symbol symbol in symbols[..count]) sink.Add(symbol.Id, symbol.ByteLength);
+        if (rented is not null) ArrayPool<Symbol>.Shared.Return(rented);
+    }
+
+    private int WholePieceId(ReadOnlySpan<char> piece)
+    {
+        if (!PieceIsRaw) return Vocabulary.IdOf(piece);
+        const int LongestToken = 256;
+        if (piece.Length > LongestToken) return NoId;
+        Span<byte> mapped = stackalloc byte[LongestToken * 6];
+        return Vocabulary.IdOf(mapped[..ByteAlphabet.EncodeUtf8(piece, mapped)]);
+    }
+
+    private int ReadBytes(ReadOnlySpan<char> piece, Span<Symbol> symbols)
+    {
+        Span<byte> utf8 = stackalloc byte[4];
+        int count = 0;
+        foreach (Rune rune in piece.EnumerateRunes())
+        {
+            int length = rune.EncodeToUtf8(utf8);
+            for (int i = 0; i < length; i++) symbols[count++] = new Symbol(_alphabetIds[utf8[i]], 1);
+        }
+        return count;
+    }
+
+    private int ReadCharacters(ReadOnlySpan<char> piece, Span<Symbol> symbols)
+    {
+        bool decorated = _options.ContinuingSubwordPrefix.Length > 0 || _options.EndOfWordSuffix.Length > 0;
+        Span<byte> utf8 = stackalloc byte[4];
+        int count = 0;
+        bool previousUnknown = false;
+        for (int index = 0; index < piece.Length;)
+        {
+            Rune.DecodeFromUtf16(piece[index..], out Rune rune, out int consumed);
+            int length = rune.EncodeToUtf8(utf8);
+            int id = decorated ? DecoratedId(rune, index == 0, index + consumed == piece.Length) : Vocabulary.IdOf(utf8[..length]);
+            index += consumed;
+            if (id == NoId && FallBackToBytes(utf8[..length], symbols[count..]))
+            {
+                count += length;
+                continue;
+            }
+            bool unknown = id == NoId;
+            if (!unknown) symbols[count++] = new Symbol(id, length);
+            else if (previousUnknown && _options.FuseUnknown) symbols[count - 1].ByteLength += length;
+            else if (_options.UnknownId is int unknownId) symbols[count++] = new Symbol(unknownId, length);
+            else unknown = false;
+            previousUnknown = unknown;
+        }
+        return count;
+    }
+
+    private int DecoratedId(Rune rune, bool isFirst, bool isLast) =>
+        Vocabulary.IdOf($"{(isFirst ? "" : _options.ContinuingSubwordPrefix)}{rune}{(isLast ? _options.EndOfWordSuffix : "")}");
+
+    private bool FallBackToBytes(ReadOnlySpan<byte> utf8, Span<Symbol> symbols)
+    {
+        if (!_options.ByteFallback) return false;
+        foreach (byte value in utf8)
+        {
+            if (_byteFallbackIds[value] == NoId) return false;
+        }
+        for (int i = 0; i < utf8.Length; i++) symbols[i] = new Symbol(_byteFallbackIds[utf8[i]], 1);
+        return true;
+    }
+}
