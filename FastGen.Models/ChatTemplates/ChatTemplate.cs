@@ -46,7 +46,7 @@ public sealed class ChatTemplate
         {
             if (template.Length > MaxTemplateLength) throw TemplateError.Limit($"The template has {template.Length} characters; at most {MaxTemplateLength} are read.");
             IReadOnlyList<Statement> statements = StatementParser.Parse(template);
-            return new ChatTemplate(template, statements, ScopeResolver.Resolve(statements), specialTokens ?? new Dictionary<string, JsonNode?>());
+            return new ChatTemplate(template, statements, ScopeResolver.ResolveTemplate(statements), specialTokens ?? new Dictionary<string, JsonNode?>());
         });
     }
 

@@ -3,7 +3,7 @@ namespace FastGen.Models.Jinja;
 /// <summary>Python's ways to cut strings.</summary>
 internal static class TextSplitting
 {
-    /// <summary>Splits at runs of white space; the ends are trimmed. A negative <paramref name="limit"/> is none.</summary>
+    /// <summary>Splits at runs of white space. A negative <paramref name="limit"/> is none.</summary>
     public static List<string> AtSpaces(string text, long limit)
     {
         List<string> parts = [];
@@ -14,7 +14,7 @@ internal static class TextSplitting
             if (position == text.Length) return parts;
             if (limit >= 0 && parts.Count == limit)
             {
-                parts.Add(PythonChar.TrimEnd(text[position..]));
+                parts.Add(text[position..]);
                 return parts;
             }
             int start = position;
@@ -33,7 +33,7 @@ internal static class TextSplitting
             if (end == 0) break;
             if (limit >= 0 && parts.Count == limit)
             {
-                parts.Add(PythonChar.TrimStart(text[..end]));
+                parts.Add(text[..end]);
                 break;
             }
             int stop = end;

@@ -13,11 +13,11 @@ internal sealed class ScopeResolver
     private bool _breakable;
     private int _loops;
 
-    public static FrameLayout Resolve(IReadOnlyList<Statement> template)
+    public static FrameLayout ResolveTemplate(IReadOnlyList<Statement> template)
     {
         ScopeResolver resolver = new();
         new SymbolCollector(resolver._symbols).Visit(template);
-        resolver.Resolve((IEnumerable<Statement>)template);
+        resolver.Resolve(template);
         return resolver._symbols.ToLayout();
     }
 

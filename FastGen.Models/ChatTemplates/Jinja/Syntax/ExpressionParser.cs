@@ -123,19 +123,19 @@ internal sealed class ExpressionParser(TokenStream stream)
         Expression node;
         if (stream.SkipIf(TokenKind.Subtract)) node = new UnaryExpression(UnaryOperator.Negate, stream.Nested(() => ParseUnary(withFilter: false)), line);
         else if (stream.SkipIf(TokenKind.Add)) node = new UnaryExpression(UnaryOperator.Plus, stream.Nested(() => ParseUnary(withFilter: false)), line);
-        else node = ParsePrimary(withNamespace: false, NameUse.Load);
+        else node = ParsePrimary();
         node = ParsePostfix(node);
         return withFilter ? ParseFiltersAndTests(node) : node;
     }
 
-    private Expression ParsePrimary(bool withNamespace, NameUse use)
+    private Expression ParsePrimary(bool withNamespace = false)
     {
         Token token = stream.Current;
         switch (token.Kind)
         {
             case TokenKind.Name:
                 stream.Next();
-                return ParseName(token, withNamespace, use);
+                return ParseName(token, withNamespace);
             case TokenKind.String:
                 string text = stream.Next().Text;
                 while (stream.Current.Kind == TokenKind.String) text += stream.Next().Text;
@@ -156,7 +156,7 @@ internal sealed class ExpressionParser(TokenStream stream)
         }
     }
 
-    private Expression ParseName(Token token, bool withNamespace, NameUse use)
+    private Expression ParseName(Token token, bool withNamespace)
     {
         switch (token.Text)
         {
@@ -165,7 +165,7 @@ internal sealed class ExpressionParser(TokenStream stream)
             case "none" or "None": return new ConstantExpression(null, token.Line);
         }
         if (withNamespace && stream.SkipIf(TokenKind.Dot)) return new NamespaceTarget(token.Text, stream.Expect(TokenKind.Name).Text, token.Line);
-        return new NameExpression(token.Text, use, token.Line);
+        return new NameExpression(token.Text, NameUse.Load, token.Line);
     }
 
     /// <summary>Parses <c>a, b, c</c> to a tuple, or one expression to itself.</summary>
@@ -195,20 +195,17 @@ internal sealed class ExpressionParser(TokenStream stream)
     public Expression ParseTarget(NameUse use, string? endName = null, bool withNamespace = false)
     {
         int line = stream.Current.Line;
-        Expression target = stream.Nested(() => ParseTupleOf(() => ParsePrimary(withNamespace, use), endName, explicitParentheses: false));
-        RequireAssignable(target, line);
-        return target;
+        Expression target = stream.Nested(() => ParseTupleOf(() => ParsePrimary(withNamespace), endName, explicitParentheses: false));
+        return ToTarget(target, use, line);
     }
 
-    private void RequireAssignable(Expression target, int line)
+    private Expression ToTarget(Expression target, NameUse use, int line) => target switch
     {
-        if (target is TupleExpression tuple)
-        {
-            foreach (Expression item in tuple.Items) RequireAssignable(item, line);
-            return;
-        }
-        if (target is not (NameExpression { Use: not NameUse.Load } or NamespaceTarget)) throw stream.Fail("can't assign to this expression, expected a name", line);
-    }
+        NameExpression name => new NameExpression(name.Name, use, name.Line),
+        NamespaceTarget => target,
+        TupleExpression tuple => new TupleExpression([.. tuple.Items.Select(item => ToTarget(item, use, line))], tuple.Line),
+        _ => throw stream.Fail("can't assign to this expression, expected a name", line),
+    };
 
     private ListExpression ParseList()
     {
@@ -388,7 +385,7 @@ internal sealed class ExpressionParser(TokenStream stream)
         else if (StartsTestArgument(stream.Current))
         {
             if (stream.Current.IsName("is")) throw stream.Fail("You cannot chain multiple tests with is");
-            arguments = ArgumentList.Empty with { Positional = [ParsePostfix(ParsePrimary(withNamespace: false, NameUse.Load))] };
+            arguments = ArgumentList.Empty with { Positional = [ParsePostfix(ParsePrimary())] };
         }
         Expression test = new TestExpression(operand, name, arguments, line);
         return negated ? new UnaryExpression(UnaryOperator.Not, test, line) : test;
