@@ -1,0 +1,138 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace FastGen.Models;
+
+/// <summary>The chat templates and special tokens that the files of a model folder hold.</summary>
+internal sealed class ChatTemplateFiles
+{
+    private const string DefaultName = "default";
+
+    private static readonly string[] TokenFields =
+        ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "additional_special_tokens"];
+
+    private readonly string _folder;
+    private readonly Dictionary<string, string> _templates = [];
+    private readonly Dictionary<string, JsonNode?> _specialTokens = [];
+
+    private ChatTemplateFiles(string folder) => _folder = folder;
+
+    /// <summary>Sources by name.</summary>
+    public IReadOnlyDictionary<string, string> Templates => _templates;
+
+    /// <summary>The special tokens' texts by field name.</summary>
+    public IReadOnlyDictionary<string, JsonNode?> SpecialTokens => _specialTokens;
+
+    /// <summary>Reads the files from the weakest to the strongest source.</summary>
+    public static ChatTemplateFiles Read(string folder)
+    {
+        if (!Directory.Exists(folder)) throw new DirectoryNotFoundException($"The model folder '{folder}' does not exist.");
+        ChatTemplateFiles files = new(folder);
+        files.ReadTokenizerConfig();
+        files.ReadTemplateJson();
+        files.ReadTemplateFiles();
+        return files;
+    }
+
+    /// <summary>The source called <paramref name="name"/>, or the default one.</summary>
+    public string Choose(string? name)
+    {
+        if (_templates.TryGetValue(name ?? DefaultName, out string? source)) return source;
+        string known = _templates.Count == 0 ? "none" : string.Join(", ", _templates.Keys.Order(StringComparer.Ordinal).Select(known => $"'{known}'"));
+        throw Invalid(name is null
+            ? $"The model folder '{_folder}' has several chat templates and none is the default: {known}. Pass the name of one."
+            : $"The model folder '{_folder}' has no chat template called '{name}'; it has {known}.");
+    }
+
+    private void ReadTokenizerConfig()
+    {
+        const string file = "tokenizer_config.json";
+        if (ReadJson("special_tokens_map.json") is JsonObject map) ReadSpecialTokens(map, "special_tokens_map.json");
+        if (ReadJson(file) is not JsonObject config) return;
+        ReadSpecialTokens(config, file);
+        AddTemplates(config["chat_template"], file);
+    }
+
+    private void ReadSpecialTokens(JsonObject config, string file)
+    {
+        foreach (string field in TokenFields)
+        {
+            JsonNode? value = config[field];
+            if (value is null) continue;
+            _specialTokens[field] = value is JsonArray several
+                ? new JsonArray([.. several.Select(token => (JsonNode?)TokenText(token, field, file))])
+                : TokenText(value, field, file);
+        }
+    }
+
+    /// <summary>A token given as text, or as an object with the text in <c>content</c>.</summary>
+    private string TokenText(JsonNode? token, string field, string file)
+    {
+        JsonNode? text = token is JsonObject added ? added["content"] : token;
+        if (text is JsonValue value && value.TryGetValue(out string? content)) return content;
+        throw Invalid($"'{Path.Combine(_folder, file)}': the field '{field}' is {token?.ToJsonString() ?? "null"}; a text or an object with 'content' is expected.");
+    }
+
+    private void ReadTemplateJson()
+    {
+        const string file = "chat_template.json";
+        if (ReadJson(file) is JsonObject holder) AddTemplates(holder["chat_template"], file);
+    }
+
+    /// <summary>Adds a template given as text, or several as a list of objects with <c>name</c> and <c>template</c>.</summary>
+    private void AddTemplates(JsonNode? value, string file)
+    {
+        switch (value)
+        {
+            case null:
+                return;
+            case JsonValue single when single.TryGetValue(out string? source):
+                _templates.Clear();
+                _templates[DefaultName] = source;
+                return;
+            case JsonArray several:
+                _templates.Clear();
+                foreach (JsonNode? item in several) AddNamed(item, file);
+                return;
+            default:
+                throw Invalid($"'{Path.Combine(_folder, file)}': the field 'chat_template' is neither a text nor a list of objects with 'name' and 'template'.");
+        }
+    }
+
+    private void AddNamed(JsonNode? item, string file)
+    {
+        if (item is JsonObject entry && entry["name"] is JsonValue name && name.TryGetValue(out string? key) && entry["template"] is JsonValue template && template.TryGetValue(out string? source))
+        {
+            _templates[key] = source;
+            return;
+        }
+        throw Invalid($"'{Path.Combine(_folder, file)}': an entry of 'chat_template' is {item?.ToJsonString() ?? "null"}; an object with the texts 'name' and 'template' is expected.");
+    }
+
+    private void ReadTemplateFiles()
+    {
+        string main = Path.Combine(_folder, "chat_template.jinja");
+        string additional = Path.Combine(_folder, "additional_chat_templates");
+        string[] named = Directory.Exists(additional) ? Directory.GetFiles(additional, "*.jinja") : [];
+        if (File.Exists(main) || named.Length > 0) _templates.Clear();
+        if (File.Exists(main)) _templates[DefaultName] = File.ReadAllText(main);
+        foreach (string path in named.Order(StringComparer.Ordinal)) _templates[Path.GetFileNameWithoutExtension(path)] = File.ReadAllText(path);
+    }
+
+    private JsonNode? ReadJson(string file)
+    {
+        string path = Path.Combine(_folder, file);
+        if (!File.Exists(path)) return null;
+        try
+        {
+            JsonNode? root = JsonNode.Parse(File.ReadAllText(path), documentOptions: new JsonDocumentOptions { MaxDepth = 256, AllowDuplicateProperties = false });
+            return root as JsonObject ?? throw Invalid($"'{path}' does not hold a JSON object.");
+        }
+        catch (JsonException error)
+        {
+            throw new ChatTemplateException($"'{path}' is not valid JSON: {error.Message}", ChatTemplateFault.File, error.Message, null, error);
+        }
+    }
+
+    private static ChatTemplateException Invalid(string message) => new(message, ChatTemplateFault.File, message, null);
+}

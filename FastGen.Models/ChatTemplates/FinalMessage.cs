@@ -1,0 +1,43 @@
+using System.Text.Json.Nodes;
+
+namespace FastGen.Models;
+
+/// <summary>Cuts a rendered conversation inside its last message, so that the model goes on with it.</summary>
+internal static class FinalMessage
+{
+    // The trailing space shows whether the template trims its messages.
+    private const string Mark = "CONTINUE_FINAL_MESSAGE_MARK ";
+
+    public static string Continue(JsonArray messages, Func<JsonArray, string> render)
+    {
+        JsonArray marked = (JsonArray)messages.DeepClone();
+        if (marked.Count == 0 || marked[^1] is not JsonObject message || !TryMark(message))
+        {
+            throw new ChatTemplateException("ContinueFinalMessage is set, but the last message has no text to continue. Give it text, or leave the option out.");
+        }
+        string rendered = render(marked);
+        int at = rendered.LastIndexOf(Mark.TrimEnd(), StringComparison.Ordinal);
+        if (at < 0)
+        {
+            throw new ChatTemplateException("ContinueFinalMessage is set, but the chat template does not write the last message as it is. Leave the option out for this template.");
+        }
+        return rendered.AsSpan(at).StartsWith(Mark, StringComparison.Ordinal) ? rendered[..at] : rendered[..at].TrimEnd();
+    }
+
+    private static bool TryMark(JsonObject message)
+    {
+        if (message["content"] is JsonArray parts)
+        {
+            JsonObject? text = parts.OfType<JsonObject>().LastOrDefault(part => part.ContainsKey("text"));
+            return text is not null && TryAppend(text, "text");
+        }
+        return TryAppend(message, "content");
+    }
+
+    private static bool TryAppend(JsonObject holder, string field)
+    {
+        if (holder[field] is not JsonValue value || !value.TryGetValue(out string? text)) return false;
+        holder[field] = text + Mark;
+        return true;
+    }
+}

@@ -1,0 +1,87 @@
+using System.Globalization;
+using System.Numerics;
+
+namespace FastGen.Models.Jinja;
+
+/// <summary>Filters on numbers, and those that make numbers.</summary>
+internal static class NumberFilters
+{
+    public static object? Abs(Interpreter interpreter, object? value, CallArguments arguments)
+    {
+        if (value is Undefined undefined) throw undefined.Error();
+        if (!PythonNumber.IsNumber(value)) throw TemplateError.Type($"bad operand type for abs(): '{PythonTypes.Name(value)}'");
+        return value is double number ? Math.Abs(number) : PythonNumber.Normalize(BigInteger.Abs(PythonNumber.ToBig(value)));
+    }
+
+    public static object? Int(Interpreter interpreter, object? value, CallArguments arguments)
+    {
+        object?[] given = arguments.Bind("do_int", 0, "default", "base");
+        object? otherwise = given[0] == CallArguments.Missing ? 0L : given[0];
+        if (value is Undefined undefined) throw undefined.Error();
+        if (PythonTypes.TextOf(value) is string text)
+        {
+            if (PythonParsing.TryInteger(text, (int)CallArguments.Integer(given[1], 10), out object? integer)) return integer;
+            return PythonParsing.TryFloat(text, out double parsed) && double.IsFinite(parsed) ? PythonNumber.Normalize(new BigInteger(parsed)) : otherwise;
+        }
+        if (value is double number) return double.IsFinite(number) ? PythonNumber.Normalize(new BigInteger(number)) : otherwise;
+        return PythonNumber.IsInteger(value) ? PythonNumber.Normalize(PythonNumber.ToBig(value)) : otherwise;
+    }
+
+    public static object? Float(Interpreter interpreter, object? value, CallArguments arguments)
+    {
+        object? given = arguments.Bind("do_float", 0, "default")[0];
+        object? otherwise = given == CallArguments.Missing ? 0.0 : given;
+        if (value is Undefined undefined) throw undefined.Error();
+        if (PythonTypes.TextOf(value) is string text) return PythonParsing.TryFloat(text, out double parsed) ? parsed : otherwise;
+        return PythonNumber.IsNumber(value) ? PythonNumber.ToDouble(value) : otherwise;
+    }
+
+    public static object? Round(Interpreter interpreter, object? value, CallArguments arguments)
+    {
+        object?[] given = arguments.Bind("do_round", 0, "precision", "method");
+        long precision = CallArguments.Integer(given[0], 0);
+        object? method = CallArguments.Or(given[1], (object?)"common");
+        if (method is not ("common" or "ceil" or "floor")) throw TemplateError.Argument("method must be common, ceil or floor");
+        if (value is Undefined undefined) throw undefined.Error();
+        if (!PythonNumber.IsNumber(value)) throw TemplateError.Type($"type {PythonTypes.Name(value)} doesn't define __round__ method");
+        if (method is "common") return value is double number ? PythonParsing.Round(number, precision) : RoundInteger(PythonNumber.ToBig(value), precision);
+        object scale = PythonNumber.Power(10L, precision);
+        double scaled = PythonNumber.ToDouble(PythonNumber.Multiply(value, scale));
+        return PythonNumber.Divide(PythonNumber.Normalize(new BigInteger(method is "ceil" ? Math.Ceiling(scaled) : Math.Floor(scaled))), scale);
+    }
+
+    // Half goes to the even neighbour.
+    private static object RoundInteger(BigInteger value, long precision)
+    {
+        if (precision >= 0) return PythonNumber.Normalize(value);
+        if (precision < -PythonNumber.MaxDigits) return 0L;
+        BigInteger unit = BigInteger.Pow(10, (int)-precision);
+        BigInteger quotient = BigInteger.DivRem(BigInteger.Abs(value), unit, out BigInteger remainder);
+        int half = (remainder * 2).CompareTo(unit);
+        if (half > 0 || (half == 0 && !quotient.IsEven)) quotient++;
+        return PythonNumber.Normalize(quotient * unit * value.Sign);
+    }
+
+    public static object? Sum(Interpreter interpreter, object? value, CallArguments arguments)
+    {
+        object?[] given = arguments.Bind("do_sum", 0, "attribute", "start");
+        AttributePath path = new(given[0]);
+        object? sum = given[1] == CallArguments.Missing ? 0L : given[1];
+        if (PythonTypes.IsText(sum)) throw TemplateError.Type("sum() can't sum strings [use ''.join(seq) instead]");
+        foreach (object? item in PythonTypes.Iterate(value)) sum = PythonOperators.Apply(BinaryOperator.Add, sum, path.Get(item, interpreter.Budget), interpreter.Budget);
+        return sum;
+    }
+
+    public static object? FileSizeFormat(Interpreter interpreter, object? value, CallArguments arguments)
+    {
+        bool binary = CallArguments.Flag(arguments.Bind("do_filesizeformat", 0, "binary")[0], false);
+        double bytes = PythonNumber.ToDouble(Float(interpreter, value, CallArguments.None));
+        double unit = binary ? 1024 : 1000;
+        if (bytes == 1) return "1 Byte";
+        if (bytes < unit) return string.Create(CultureInfo.InvariantCulture, $"{(long)bytes} Bytes");
+        string[] prefixes = binary ? ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"] : ["kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"];
+        int power = 0;
+        while (power < prefixes.Length - 1 && bytes >= Math.Pow(unit, power + 2)) power++;
+        return $"{PythonParsing.Fixed(bytes / Math.Pow(unit, power + 1), 1)} {prefixes[power]}";
+    }
+}
