@@ -25,19 +25,51 @@ LOVES = ("old stories", "the smell of rain", "long walks", "singing", "drawing",
          "climbing hills", "surprises", "building things", "the color blue", "riddles", "early mornings", "making plans")
 
 # A template earlier in its list is told somewhat more often, which gives the model clear first choices.
-PREFERENCE = 1.25
+PREFERENCE = 1.15
 
-SENTENCE_START = re.compile(r'(?:(?<=[.!?] )|(?<=[ \n]"))[a-z]')
+SENTENCE_START = re.compile(r'(?:(?<=[.!?] )|(?<=[.!?] ")|(?<=\n")|(?<=[.]" ))[a-z]')
 ARTICLE_BEFORE_VOWEL = re.compile(r"\b([Aa]) (?=[aeioAEIO]|u(?!ni))")
 ALTERNATIVES = re.compile(r"\[([^\]]*)\]")
+
+
+# Words of the templates that others can replace anywhere.
+SYNONYMS = [
+    (r"\bSuddenly\b", "[Suddenly|Suddenly|All of a sudden]"),
+    (r"^At last\b", "[At last|At last|Finally|In the end]"),
+    (r"^Soon\b", "[Soon|Soon|Before long]"),
+    (r"^After a while\b", "[After a while|A little later]"),
+    (r"^Then\b", "[Then|Then|And then]"),
+    (r"\bIn the evening\b", "[In the evening|When evening came]"),
+    (r"\bThe next morning\b", "[The next morning|Early the next morning]"),
+    (r"\bat once\b", "[at once|right away]"),
+    (r"\bbegan to\b", "[began to|started to]"),
+    (r"\bafraid\b", "[afraid|afraid|scared]"),
+    (r"\bwonderful\b", "[wonderful|marvelous|splendid]"),
+    (r"\bbeautiful\b", "[beautiful|lovely]"),
+    (r"\bNobody\b", "[Nobody|No one]"),
+    (r"\bnobody\b", "[nobody|no one]"),
+    (r"\bEveryone\b", "[Everyone|Everybody]"),
+    (r"\beveryone\b", "[everyone|everybody]"),
+    (r"(?<=!\" )cried\b", "[cried|called|exclaimed]"),
+    (r"(?<=\{A\} )ran\b", "[ran|hurried]"),
+    (r"(?<=\{he\} )ran\b", "[ran|hurried]"),
+]
+
+
+def with_synonyms(text):
+    for pattern, replacement in SYNONYMS:
+        text = re.sub(pattern, replacement, text)
+    return text
 
 
 class Template:
     """Text with fields in braces and alternatives in brackets: `{A} was [glad|happy]`."""
 
     def __init__(self, text):
-        self.text = text
         pieces = ALTERNATIVES.split(text)
+        text = "".join(f"[{piece}]" if index % 2 else with_synonyms(piece) for index, piece in enumerate(pieces))
+        pieces = ALTERNATIVES.split(text)
+        self.text = text
         self.parts = [piece.split("|") if index % 2 else piece for index, piece in enumerate(pieces)]
         self.plain = len(pieces) == 1
 
@@ -107,10 +139,12 @@ class Plot:
         self.traits = self.option("trait", tuple(TRAITS))
         self.friends = self.option("bkind", tuple(FRIEND_ANIMALS))
         self.near = self.option("near", ())
+        self.far = self.option("far", ())
         self.theme = self.options["theme"]
         self.settings = {
             world: [setting for setting in SETTINGS[world]
-                    if not self.near or any(word in setting[0].split() for word in self.near)]
+                    if (not self.near or any(word in setting[0].split() for word in self.near))
+                    and not any(word in setting[0].split() for word in self.far)]
             for world in self.worlds
         }
         for _, beat in (step for step in self.steps if step):
@@ -194,7 +228,7 @@ def cast_hero(world, rng, fields):
     name = pick(NAMES[world][gender], rng)
     pronouns = PRONOUNS[gender]
     fields.update(
-        A=name if named else f"the {kind}", Av=name if named else f"little {kind}",
+        A=name if named else f"the {kind}", Athe=f"{adjective} {name}" if kind in ("girl", "boy") else f"{name} the {kind}", Av=name if named else f"little {kind}",
         Aname=name if named else f"Little {kind.capitalize()}", Aa=f"{adjective} {kind}", Ak=kind,
         hands=hands, hand=hands[:-1], home=home, love=pick(LOVES, rng), **pronouns)
     return gender, kind, name, named
@@ -234,7 +268,7 @@ def cast(plot, world, rng):
     elder, introduced, gender = pick(ELDERS[world], rng)
     lives, town, spot, folk = pick(plot.settings[world], rng)
     weather = rng.choices(plot.weather, plot.weather_weights)[0]
-    at = "on" if town in ("the farm", "the island", "the hill", "the shore") else "in"
+    at = {"the farm": "on", "the island": "on", "the hill": "on", "the shore": "on", "the pond": "by"}.get(town, "in")
     che, chim, chis, _, _ = PRONOUNS[gender].values()
     fields.update(
         C=elder, Cx=introduced, che=che, chim=chim, chis=chis, P=pen_friend, lives=lives, town=town, spot=spot,
@@ -274,7 +308,7 @@ def introduce_elder(text, fields):
     after = text[at + len(name):at + len(name) + 1]
     if after not in (" ", ".", "?") or text.count('"', 0, at) % 2:
         return text
-    if at == 0 or text[at - 1] == "\n" or text[at - 3:at].rstrip()[-1] in '.!?"':
+    if re.search(r'(?:^|\n|[.!?] |[.!?]" )$', text[:at]):
         introduced = capitalised(introduced)
     return text[:at] + introduced + text[at + len(name):]
 
