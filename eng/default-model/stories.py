@@ -41,7 +41,7 @@ SYNONYMS = [
     (r"^Then\b", "[Then|Then|And then]"),
     (r"\bIn the evening\b", "[In the evening|When evening came]"),
     (r"\bThe next morning\b", "[The next morning|Early the next morning]"),
-    (r"\bat once\b", "[at once|right away]"),
+    (r"(?<![Aa]ll )\bat once\b", "[at once|right away]"),
     (r"\bbegan to\b", "[began to|started to]"),
     (r"\bafraid\b", "[afraid|afraid|scared]"),
     (r"\bwonderful\b", "[wonderful|marvelous|splendid]"),
