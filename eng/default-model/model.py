@@ -90,8 +90,8 @@ class StoryModel(nn.Module):
         self.register_buffer("sin", angles.sin(), persistent=False)
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
-                depth = (2 * config["num_hidden_layers"]) ** 0.5 if name.endswith(("o_proj.weight", "down_proj.weight")) else 1
-                nn.init.normal_(parameter, std=0.02 / depth)
+                adds_to_stream = name.endswith(("o_proj.weight", "down_proj.weight"))
+                nn.init.normal_(parameter, std=0.02 / ((2 * config["num_hidden_layers"]) ** 0.5 if adds_to_stream else 1))
 
     def forward(self, ids, targets=None):
         length = ids.shape[1]

@@ -5,7 +5,6 @@ A story is a plot (plots/*.txt) told beat by beat about a cast that is drawn onc
 places refer back to what was introduced. story(seed) is a pure function of its seed.
 
     python3 stories.py --count 3 --seed 7        print stories
-    python3 stories.py --check                   expand every template of every plot and look for mistakes
     python3 stories.py --statistics 100000       speed, length and uniqueness
 """
 
@@ -228,7 +227,8 @@ def cast_hero(world, rng, fields):
     name = pick(NAMES[world][gender], rng)
     pronouns = PRONOUNS[gender]
     fields.update(
-        A=name if named else f"the {kind}", Athe=f"{adjective} {name}" if kind in ("girl", "boy") else f"{name} the {kind}", Av=name if named else f"little {kind}",
+        A=name if named else f"the {kind}", Av=name if named else f"little {kind}",
+        Athe=f"{adjective} {name}" if kind in ("girl", "boy") else f"{name} the {kind}",
         Aname=name if named else f"Little {kind.capitalize()}", Aa=f"{adjective} {kind}", Ak=kind,
         hands=hands, hand=hands[:-1], home=home, love=pick(LOVES, rng), **pronouns)
     return gender, kind, name, named
@@ -357,55 +357,6 @@ def fingerprint(text):
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-SUSPECT = re.compile(
-    r"\s\s(?<!\n\n)|[{}\[\]|;_<>]| [.,!?]|\.\.|,,|\b(\w+) \1\b(?<!had had)|\ba [aeio]|\ban [^aeiouAEIOUh]|[.!?] [a-z]"
-    r"|^[a-z]|\"[a-z][^\"]*$", re.M)
-
-
-def suspects(text):
-    """Fragments that look like mistakes."""
-    found = [text[max(0, match.start() - 25):match.end() + 25] for match in SUSPECT.finditer(text)]
-    found += [f"odd quotes: {paragraph[:60]}" for paragraph in text.split("\n\n") if paragraph.count('"') % 2]
-    sentences = [sentence for sentence in re.split(r"(?<=[.!?]) ", text) if len(sentence) > 25]
-    found += [f"twice: {sentence}" for sentence in set(sentences) if sentences.count(sentence) > 1]
-    return found
-
-
-def check():
-    """Expands every template of every plot once with a cast that fits, and reports what looks wrong."""
-    rng = random.Random(1)
-    beats = [(None, beat) for beat in SHARED.values()]
-    beats += [(plot, step[1]) for plot in PLOTS for step in plot.steps if step and isinstance(step[1], Beat)]
-    problems = set()
-    templates = 0
-    for plot, beat in beats:
-        for worlds, _, template in beat.lines:
-            for text in template.expansions():
-                templates += 1
-                owner = plot or next(other for other in PLOTS if worlds[0] in other.worlds)
-                world = next((world for world in owner.worlds if world in worlds), None)
-                if world is None:
-                    problems.add(f"{beat.name}: never told: {text}")
-                    continue
-                fields = cast(owner, world, rng)
-                opening(fields, rng)
-                for names, rows in owner.sets if plot else ():
-                    values = pick([values for allowed, values in rows if world in allowed], rng)
-                    for name, value in zip(names, values):
-                        fields[name] = value.expand(fields, rng)
-                try:
-                    problems.update(f"{beat.name}: {found}" for found in
-                                    suspects(polished(capitalised(text.format_map(fields)))))
-                except KeyError as missing:
-                    problems.add(f"{beat.name}: unknown field {missing} in: {text}")
-    for seed in range(20000):
-        problems.update(f"story {seed}: {found}" for found in suspects(story(seed)))
-    print(f"{len(PLOTS)} plots, {len(beats)} beats, {templates} sentence forms, {len(problems)} problems")
-    for problem in sorted(problems)[:80]:
-        print(" ", problem)
-    return not problems
-
-
 def statistics(count, first_seed):
     started = time.perf_counter()
     texts = list(stories(first_seed, count))
@@ -424,11 +375,8 @@ def main():
     parser.add_argument("--count", type=int, default=3, help="stories to print")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first story")
     parser.add_argument("--plot", help="tell only this plot")
-    parser.add_argument("--check", action="store_true", help="look for mistakes in every template")
     parser.add_argument("--statistics", type=int, metavar="N", help="speed, length and uniqueness of N stories")
     arguments = parser.parse_args()
-    if arguments.check:
-        raise SystemExit(0 if check() else 1)
     if arguments.statistics:
         statistics(arguments.statistics, arguments.seed)
         return

@@ -179,7 +179,8 @@ class Trainer:
             if step % settings["report"] == 0:
                 seconds = elapsed() - report_time
                 speed = (step - report_step) * batch * settings["context"] / max(seconds, 1e-9)
-                line = f"step {step}, {done:4.0%}: train {total_loss / max(counted, 1):.4f}, rate {rate:.2e}, {speed / 1e6:.2f} M tokens/s"
+                line = f"step {step}, {done:4.0%}: train {total_loss / max(counted, 1):.4f}"
+                line += f", rate {rate:.2e}, {speed / 1e6:.2f} M tokens/s"
                 if step % (5 * settings["report"]) == 0:
                     validation = self.validation_loss()
                     line += f", validation {validation:.4f}"
@@ -232,8 +233,8 @@ def save_tokenizer(tokenizer, config, folder):
     try:
         from transformers import PreTrainedTokenizerFast
         PreTrainedTokenizerFast(
-            tokenizer_object=Tokenizer.from_str(tokenizer.to_str()), bos_token=BEGIN, eos_token=END, clean_up_tokenization_spaces=False,
-            model_max_length=config["max_position_embeddings"]).save_pretrained(folder)
+            tokenizer_object=Tokenizer.from_str(tokenizer.to_str()), bos_token=BEGIN, eos_token=END,
+            clean_up_tokenization_spaces=False, model_max_length=config["max_position_embeddings"]).save_pretrained(folder)
     except Exception:
         traceback.print_exc()
         (folder / "tokenizer_config.json").write_text(json.dumps(dict(
@@ -290,13 +291,14 @@ def main():
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     device_name = torch.cuda.get_device_name(0) if device == "cuda" else platform.processor() or "CPU"
-    say(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}, {device_name}")
+    say(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}, "
+        f"{device_name}")
     config = model_config(settings, tokenizer)
     save_tokenizer(tokenizer, config, folder)
     trainer = Trainer(settings, config, device)
     train, validation = wait_for_corpus()
-    say(f"corpus: {train.stories:,} stories, {train.different:,} different, {train.words:,} words, {len(train.ids):,} tokens, "
-        f"longest story {train.longest} tokens")
+    say(f"corpus: {train.stories:,} stories, {train.different:,} different, {train.words:,} words, "
+        f"{len(train.ids):,} tokens, longest story {train.longest} tokens")
     trainer.load(train, validation)
 
     def checkpoint():
