@@ -28,12 +28,8 @@ public static class ConformanceKit
     private static string? Find()
     {
         if (Environment.GetEnvironmentVariable("FASTGEN_CONFORMANCE") is { Length: > 0 } given) return given;
-        for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (!File.Exists(Path.Combine(folder.FullName, "FastGen.sln"))) continue;
-            string kit = Path.Combine(folder.FullName, "..", "shared", "conformance");
-            return Directory.Exists(kit) ? Path.GetFullPath(kit) : null;
-        }
-        return null;
+        if (Repository.Root is null) return null;
+        string kit = Path.GetFullPath(Path.Combine(Repository.Root, "..", "shared", "conformance"));
+        return Directory.Exists(kit) ? kit : null;
     }
 }

@@ -1,0 +1,195 @@
+namespace FastGen.Tests;
+
+public sealed class PipelineTests
+{
+    private static readonly SamplingParameters Short = SamplingParameters.Greedy with { MaxNewTokens = 24 };
+
+    private static readonly string[] Openings = ["Once upon a time", "One rainy morning", "Mia", "The little fox", "Once upon a time", "There was a"];
+
+    private Pipeline _pipeline = null!;
+
+    [OneTimeSetUp]
+    public void Load() => _pipeline = Pipeline.Load(DefaultModel.Folder, new PipelineOptions { Engine = new EngineOptions { TokenBudget = 64, CacheTokens = 4096 } });
+
+    [OneTimeTearDown]
+    public void Free() => _pipeline.Dispose();
+
+    [TearDown]
+    public void NothingIsLeft() => LlmEngineTests.AssertIdle(_pipeline.Engine);
+
+    [Test]
+    public void Generate_SeveralPrompts_AnswersInOrderAsAlone()
+    {
+        IReadOnlyList<GenerationResult> together = _pipeline.Generate(Openings, Short);
+        Assert.That(together, Has.Count.EqualTo(Openings.Length));
+        for (int i = 0; i < Openings.Length; i++)
+        {
+            GenerationResult alone = _pipeline.Generate(Openings[i], Short);
+            Assert.That(together[i].TokenIds, Is.EqualTo(alone.TokenIds));
+            Assert.That(together[i].Text, Is.EqualTo(alone.Text).And.Not.Empty);
+            Assert.That(alone.FinishReason, Is.EqualTo(FinishReason.Length));
+            Assert.That(alone.GeneratedTokens, Is.EqualTo(24));
+        }
+    }
+
+    [Test]
+    public void Generate_PerPromptParameters_EachKeepsItsOwn()
+    {
+        IReadOnlyList<GenerationResult> results = _pipeline.Generate(
+            [Prompt.FromText("Once", Short with { MaxNewTokens = 3 }), Prompt.FromTokenIds([1, 2, 3], Short with { MaxNewTokens = 5 }), "Once"],
+            Short with { MaxNewTokens = 7 });
+        Assert.That(results.Select(result => result.GeneratedTokens), Is.EqualTo((int[])[3, 5, 7]));
+    }
+
+    [Test]
+    public void Generate_SameSeed_SameTextWhoeverSharesTheBatch()
+    {
+        SamplingParameters sampling = new() { Temperature = 1, TopP = 0.95f, TopK = 50, Seed = 7, MaxNewTokens = 40 };
+        string alone = _pipeline.Generate("Once upon a time", sampling).Text;
+        IReadOnlyList<GenerationResult> shared = _pipeline.Generate(Openings, sampling);
+        Assert.That(shared[0].Text, Is.EqualTo(alone));
+        Assert.That(shared[4].Text, Is.EqualTo(alone));
+        Assert.That(_pipeline.Generate("Once upon a time", sampling with { Seed = 8 }).Text, Is.Not.EqualTo(alone));
+    }
+
+    [Test]
+    public async Task StreamAsync_Pieces_AreTheWholeText()
+    {
+        SamplingParameters sampling = Short with { MaxNewTokens = 60 };
+        List<string> pieces = [];
+        GenerationResult? result = null;
+        await foreach (GenerationPiece piece in _pipeline.StreamAsync("Once upon a time", sampling))
+        {
+            Assert.That(result, Is.Null, "The result comes with the last piece.");
+            pieces.Add(piece.Text);
+            result = piece.Result;
+        }
+        Assert.That(result, Is.Not.Null);
+        Assert.That(string.Concat(pieces), Is.EqualTo(result!.Text));
+        Assert.That(result.Text, Is.EqualTo(_pipeline.Generate("Once upon a time", sampling).Text));
+        Assert.That(pieces, Has.Count.GreaterThan(3));
+    }
+
+    [Test]
+    public async Task StopStrings_EndTheTextBeforeThem([Values(1, 2, 5)] int words)
+    {
+        SamplingParameters sampling = Short with { MaxNewTokens = 60 };
+        string full = _pipeline.Generate("Once upon a time", sampling).Text;
+        string stop = string.Join(' ', full.Split(' ', StringSplitOptions.RemoveEmptyEntries).Skip(6).Take(words));
+        string expected = full[..full.IndexOf(stop, StringComparison.Ordinal)];
+        GenerationResult result = _pipeline.Generate("Once upon a time", sampling with { StopStrings = ["never in a story", stop] });
+        Assert.That(result.Text, Is.EqualTo(expected));
+        Assert.That(result.FinishReason, Is.EqualTo(FinishReason.Stop));
+        string streamed = "";
+        await foreach (GenerationPiece piece in _pipeline.StreamAsync("Once upon a time", sampling with { StopStrings = [stop] })) streamed += piece.Text;
+        Assert.That(streamed, Is.EqualTo(expected));
+    }
+
+    [Test]
+    public async Task GenerateAsync_ManyThreads_ShareTheEngine()
+    {
+        string expected = _pipeline.Generate("One rainy morning", Short).Text;
+        GenerationResult[] results = await Task.WhenAll(Enumerable.Range(0, 32).Select(_ => Task.Run(() => _pipeline.GenerateAsync("One rainy morning", Short))));
+        Assert.That(results.Select(result => result.Text), Is.All.EqualTo(expected));
+    }
+
+    [Test]
+    public async Task GenerateAsync_Cancelled_KeepsWhatWasGenerated()
+    {
+        using CancellationTokenSource source = new();
+        SamplingParameters endless = SamplingParameters.Greedy with { MaxNewTokens = null, IgnoreEndOfSequence = true };
+        Task<GenerationResult> running = _pipeline.GenerateAsync("Once upon a time", endless, source.Token);
+        while (_pipeline.Engine.Statistics.RunningRequests == 0) await Task.Delay(1);
+        await source.CancelAsync();
+        try
+        {
+            GenerationResult result = await running;
+            Assert.That(result.FinishReason, Is.EqualTo(FinishReason.Length), "It can only have ended before.");
+        }
+        catch (GenerationCanceledException exception)
+        {
+            Assert.That(exception.Results.Single().FinishReason, Is.EqualTo(FinishReason.Cancelled));
+            Assert.That(exception.CancellationToken, Is.EqualTo(source.Token));
+        }
+    }
+
+    [Test]
+    public async Task StreamAsync_ThousandAbandoned_LeaveAllBlocksFree()
+    {
+        for (int i = 0; i < 1000; i++)
+        {
+            await foreach (GenerationPiece _ in _pipeline.StreamAsync(new int[] { 1 + (i % 200) }, SamplingParameters.Greedy with { MaxNewTokens = 300, IgnoreEndOfSequence = true })) break;
+        }
+        LlmEngineTests.AssertIdle(_pipeline.Engine);
+    }
+
+    [Test]
+    public void Generate_BadInput_IsRefusedByName()
+    {
+        Assert.That(() => _pipeline.Generate(new int[] { 1, 999_999 }), Throws.ArgumentException.With.Message.Contains("999999"));
+        Assert.That(() => _pipeline.Generate(Array.Empty<int>()), Throws.ArgumentException.With.Message.Contains("empty"));
+        Assert.That(() => _pipeline.Generate("Once", Short with { TopK = -3 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("TopK").And.Message.Contains("-3"));
+        Assert.That(() => _pipeline.Generate("Once", Short with { StopStrings = [""] }), Throws.ArgumentException.With.Message.Contains("StopStrings"));
+        string[] prompts = ["Once", string.Concat(Enumerable.Repeat("Once upon a time ", 2000))];
+        Assert.That(() => _pipeline.Generate(prompts, Short), Throws.ArgumentException.With.Message.Contains(_pipeline.Engine.MaxContext.ToString(System.Globalization.CultureInfo.InvariantCulture)));
+        Assert.That(() => _pipeline.Generate([null!, "Once"], Short), Throws.TypeOf<ArgumentNullException>());
+    }
+
+    [Test]
+    public void Chat_ModelWithoutTemplate_RefusesWithTheRemedy() =>
+        Assert.That(() => _pipeline.Chat([new ChatMessage("user", "Hello")]), Throws.InvalidOperationException.With.Message.Contains("chat template"));
+
+    [Test]
+    public void Load_BadFolders_SayWhatIsMissing()
+    {
+        Assert.That(() => Pipeline.Load("no/such/folder"), Throws.TypeOf<Models.ModelLoadException>().With.Message.Contains("no/such/folder"));
+        string empty = Directory.CreateTempSubdirectory("fastgen-empty-").FullName;
+        Assert.That(() => Pipeline.Load(empty), Throws.TypeOf<Models.ModelLoadException>().With.Message.Contains("config.json"));
+        Directory.Delete(empty);
+        Assert.That(() => Pipeline.Load(" "), Throws.ArgumentException);
+    }
+
+    [Test]
+    public async Task Dispose_WhileGenerating_EndsTheCaller()
+    {
+        Pipeline pipeline = Pipeline.Load(DefaultModel.Folder, new PipelineOptions { Engine = new EngineOptions { TokenBudget = 64, CacheTokens = 1024 } });
+        Task<GenerationResult>[] running = [.. Enumerable.Range(0, 8).Select(_ => pipeline.GenerateAsync("Once upon a time", SamplingParameters.Greedy with { MaxNewTokens = null, IgnoreEndOfSequence = true }))];
+        while (pipeline.Engine.Statistics.RunningRequests == 0) await Task.Delay(1);
+        pipeline.Dispose();
+        foreach (Task<GenerationResult> task in running) await Assert.ThrowsAsync<ObjectDisposedException>(() => task);
+        Assert.That(() => pipeline.Generate("Once"), Throws.TypeOf<ObjectDisposedException>());
+        pipeline.Dispose();
+    }
+
+    [Test]
+    public void Load_TwoPipelinesAtOnce_DoNotDisturbEachOther()
+    {
+        using Pipeline other = Pipeline.Load(DefaultModel.Folder, new PipelineOptions { Engine = new EngineOptions { TokenBudget = 32, CacheTokens = 512 } });
+        IReadOnlyList<GenerationResult>[] both = [[], []];
+        Parallel.Invoke(() => both[0] = _pipeline.Generate(Openings, Short), () => both[1] = other.Generate(Openings, Short));
+        Assert.That(both[1].Select(result => result.Text), Is.EqualTo(both[0].Select(result => result.Text)), "Another budget and cache give the same text.");
+    }
+
+    [Test]
+    public async Task LoadAsync_CancelledOrWatched_Obeys()
+    {
+        List<Models.LoadProgress> seen = [];
+        using (Pipeline pipeline = await Pipeline.LoadAsync(DefaultModel.Folder, progress: new Recorder(seen)))
+        {
+            Assert.That(seen, Is.Not.Empty);
+            Assert.That(seen[^1].BytesLoaded, Is.EqualTo(seen[^1].TotalBytes));
+        }
+        using CancellationTokenSource source = new();
+        await Assert.CatchAsync<OperationCanceledException>(() => Pipeline.LoadAsync(DefaultModel.Folder, progress: new Canceller(source), cancellationToken: source.Token));
+    }
+
+    private sealed class Recorder(List<Models.LoadProgress> seen) : IProgress<Models.LoadProgress>
+    {
+        public void Report(Models.LoadProgress value) => seen.Add(value);
+    }
+
+    private sealed class Canceller(CancellationTokenSource source) : IProgress<Models.LoadProgress>
+    {
+        public void Report(Models.LoadProgress value) => source.Cancel();
+    }
+}

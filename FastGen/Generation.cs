@@ -1,0 +1,69 @@
+using System.Text;
+
+namespace FastGen;
+
+/// <summary>One request on its way from token ids to text. Runs on the caller's threads, never on the engine's.</summary>
+internal sealed class Generation(GenerationRequest request, StreamingDecoder? decoder, bool hasStopStrings)
+{
+    private readonly List<int> _ids = [];
+    private readonly StringBuilder _text = new();
+    private readonly int[] _buffer = new int[64];
+    private bool _stopped;
+
+    /// <summary>The whole result, once there is one.</summary>
+    public GenerationResult? Result { get; private set; }
+
+    public void Cancel() => request.Cancel();
+
+    public async Task<GenerationResult> RunAsync()
+    {
+        // Only a stop string makes it needful to look at tokens before the last.
+        if (!hasStopStrings) await request.WaitAsync(int.MaxValue).ConfigureAwait(false);
+        while (await ReadAsync().ConfigureAwait(false) is not null)
+        {
+        }
+        return Result!;
+    }
+
+    /// <summary>The next piece of text; null after the last, which carries the result.</summary>
+    public async ValueTask<GenerationPiece?> ReadAsync()
+    {
+        while (Result is null)
+        {
+            await request.WaitAsync(_ids.Count).ConfigureAwait(false);
+            bool ended = request.HasEnded;
+            int count = request.CopyTokens(_ids.Count, _buffer);
+            int start = _text.Length;
+            for (int i = 0; i < count && !_stopped; i++) Append(_buffer[i]);
+            if (_stopped) return Finish(start, FinishReason.Stop);
+            if (ended && count == 0)
+            {
+                request.ThrowIfFailed();
+                if (decoder is not null) _text.Append(decoder.Flush());
+                return Finish(start, request.FinishReason);
+            }
+            if (_text.Length > start) return new GenerationPiece(_text.ToString(start, _text.Length - start), null);
+        }
+        return null;
+    }
+
+    private void Append(int id)
+    {
+        _ids.Add(id);
+        if (decoder is not null) _text.Append(decoder.Append(id, out _stopped));
+    }
+
+    private GenerationPiece Finish(int start, FinishReason reason)
+    {
+        request.Cancel();
+        Result = new GenerationResult
+        {
+            Text = _text.ToString(),
+            TokenIds = [.. _ids],
+            FinishReason = reason,
+            PromptTokens = request.PromptTokens,
+            Timings = request.Timings,
+        };
+        return new GenerationPiece(_text.ToString(start, _text.Length - start), Result);
+    }
+}

@@ -1,0 +1,194 @@
+using System.Runtime.CompilerServices;
+using FastGen.Compute;
+using FastGen.Kernels;
+using FastGen.Models;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.ML.Tokenizers;
+
+namespace FastGen;
+
+/// <summary>
+/// A loaded model that generates text in this process. All members may be called from any number of threads at once; their prompts share
+/// the steps of one engine (Dynamic SplitFuse over a paged key/value cache).
+/// </summary>
+/// <example>
+/// <code>
+/// using Pipeline pipeline = Pipeline.Load("path/to/model");
+/// Console.WriteLine(pipeline.Generate("Once upon a time"));
+/// </code>
+/// </example>
+public sealed partial class Pipeline : IDisposable
+{
+    private readonly IBackend _backend;
+    private int _disposed;
+
+    private Pipeline(IBackend backend, LoadedModel model, Tokenizer? tokenizer, ChatTemplate? chatTemplate, LlmEngine engine)
+    {
+        _backend = backend;
+        Config = model.Config;
+        Tokenizer = tokenizer;
+        ChatTemplate = chatTemplate;
+        Engine = engine;
+        DefaultSampling = model.Generation.ToSamplingParameters();
+    }
+
+    /// <summary>The engine that runs the model: its sizes and statistics, and token ids without text.</summary>
+    public LlmEngine Engine { get; }
+
+    /// <summary>What the model's <c>config.json</c> says.</summary>
+    public ModelConfig Config { get; }
+
+    /// <summary>Text to ids and back; null where the folder has no tokenizer and none was given.</summary>
+    public Tokenizer? Tokenizer { get; }
+
+    /// <summary>What a call without sampling parameters uses: the model's <c>generation_config.json</c>, greedy where it asks for no sampling.</summary>
+    public SamplingParameters DefaultSampling { get; }
+
+    /// <summary>The hardware that computes, in words.</summary>
+    public string Device => _backend.Description;
+
+    /// <summary>Loads a model folder as it lies on the Hugging Face hub: <c>config.json</c>, safetensors weights and a tokenizer.</summary>
+    /// <param name="modelPath">The folder.</param>
+    /// <param name="options">Null for defaults.</param>
+    /// <exception cref="ModelLoadException">A file is missing or broken; the message names file, field and remedy.</exception>
+    /// <exception cref="UnsupportedModelException">The model asks for what is not supported; the message names it.</exception>
+    public static Pipeline Load(string modelPath, PipelineOptions? options = null) => Load(modelPath, options, null, CancellationToken.None);
+
+    /// <summary><see cref="Load(string, PipelineOptions)"/> off the calling thread, with progress.</summary>
+    /// <param name="modelPath">The folder.</param>
+    /// <param name="options">Null for defaults.</param>
+    /// <param name="progress">Hears of the bytes loaded.</param>
+    /// <param name="cancellationToken">Ends loading; everything that was allocated is freed.</param>
+    public static Task<Pipeline> LoadAsync(string modelPath, PipelineOptions? options = null, IProgress<LoadProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        Task.Run(() => Load(modelPath, options, progress, cancellationToken), cancellationToken);
+
+    /// <summary>Generates for one prompt and waits.</summary>
+    /// <inheritdoc cref="GenerateAsync(Prompt, SamplingParameters, CancellationToken)"/>
+    public GenerationResult Generate(Prompt prompt, SamplingParameters? sampling = null, CancellationToken cancellationToken = default) =>
+        GenerateAsync(prompt, sampling, cancellationToken).GetAwaiter().GetResult();
+
+    /// <summary>Generates for all prompts at once and waits.</summary>
+    /// <inheritdoc cref="GenerateAsync(IEnumerable{Prompt}, SamplingParameters, CancellationToken)"/>
+    public IReadOnlyList<GenerationResult> Generate(IEnumerable<Prompt> prompts, SamplingParameters? sampling = null, CancellationToken cancellationToken = default) =>
+        GenerateAsync(prompts, sampling, cancellationToken).GetAwaiter().GetResult();
+
+    /// <summary>Generates for all texts at once and waits.</summary>
+    /// <inheritdoc cref="GenerateAsync(IEnumerable{Prompt}, SamplingParameters, CancellationToken)"/>
+    public IReadOnlyList<GenerationResult> Generate(IEnumerable<string> prompts, SamplingParameters? sampling = null, CancellationToken cancellationToken = default) =>
+        Generate(prompts.Select(text => Prompt.FromText(text)), sampling, cancellationToken);
+
+    /// <summary>Generates for one prompt.</summary>
+    /// <param name="prompt">A text or token ids.</param>
+    /// <param name="sampling">How to draw and when to end, unless the prompt has its own; null for <see cref="DefaultSampling"/>.</param>
+    /// <param name="cancellationToken">Ends generation at the next step, also inside a long prompt.</param>
+    /// <exception cref="ArgumentException">The prompt is empty or can never fit, or a parameter is out of range.</exception>
+    /// <exception cref="GenerationCanceledException">Cancelled; holds what was generated by then.</exception>
+    /// <exception cref="GenerationException">The request failed while it ran.</exception>
+    /// <exception cref="ObjectDisposedException">The pipeline was disposed before or meanwhile.</exception>
+    public async Task<GenerationResult> GenerateAsync(Prompt prompt, SamplingParameters? sampling = null, CancellationToken cancellationToken = default)
+    {
+        IReadOnlyList<GenerationResult> results = await GenerateAsync([prompt], sampling, cancellationToken).ConfigureAwait(false);
+        return results[0];
+    }
+
+    /// <summary>Generates for all prompts at once.</summary>
+    /// <returns>A result for each prompt, in their order.</returns>
+    /// <inheritdoc cref="GenerateAsync(Prompt, SamplingParameters, CancellationToken)"/>
+    public async Task<IReadOnlyList<GenerationResult>> GenerateAsync(IEnumerable<Prompt> prompts, SamplingParameters? sampling = null, CancellationToken cancellationToken = default)
+    {
+        List<Generation> generations = [];
+        try
+        {
+            foreach (Prompt prompt in prompts) generations.Add(Start(prompt, sampling));
+        }
+        catch
+        {
+            foreach (Generation generation in generations) generation.Cancel();
+            throw;
+        }
+
+        using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(static state =>
+        {
+            foreach (Generation generation in (List<Generation>)state!) generation.Cancel();
+        }, generations);
+        GenerationResult[] results = await Task.WhenAll(generations.Select(generation => generation.RunAsync())).ConfigureAwait(false);
+        return Array.Exists(results, result => result.FinishReason == FinishReason.Cancelled) ? throw new GenerationCanceledException(results, cancellationToken) : results;
+    }
+
+    /// <summary>Generates for all texts at once.</summary>
+    /// <returns>A result for each prompt, in their order.</returns>
+    /// <inheritdoc cref="GenerateAsync(Prompt, SamplingParameters, CancellationToken)"/>
+    public Task<IReadOnlyList<GenerationResult>> GenerateAsync(IEnumerable<string> prompts, SamplingParameters? sampling = null, CancellationToken cancellationToken = default) =>
+        GenerateAsync(prompts.Select(text => Prompt.FromText(text)), sampling, cancellationToken);
+
+    /// <summary>Generates for one prompt and gives the text as it comes. Leaving the enumeration early ends the request and frees its cache.</summary>
+    /// <returns>Pieces of text; the last one carries the whole result.</returns>
+    /// <inheritdoc cref="GenerateAsync(Prompt, SamplingParameters, CancellationToken)"/>
+    public async IAsyncEnumerable<GenerationPiece> StreamAsync(Prompt prompt, SamplingParameters? sampling = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        Generation generation = Start(prompt, sampling);
+        using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(static state => ((Generation)state!).Cancel(), generation);
+        try
+        {
+            while (await generation.ReadAsync().ConfigureAwait(false) is { } piece) yield return piece;
+        }
+        finally
+        {
+            generation.Cancel();
+        }
+        if (generation.Result!.FinishReason == FinishReason.Cancelled) throw new GenerationCanceledException([generation.Result], cancellationToken);
+    }
+
+    /// <summary>Ends all running requests with an <see cref="ObjectDisposedException"/> and frees the model, the cache and the threads.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0) return;
+        Engine.Dispose();
+        _backend.Dispose();
+    }
+
+    private Generation Start(Prompt prompt, SamplingParameters? sampling)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        sampling = prompt.Sampling ?? sampling ?? DefaultSampling;
+        if (sampling.StopStrings.Count > 0 && Tokenizer is null) throw NoTokenizer($"{nameof(SamplingParameters.StopStrings)} need a text");
+        IReadOnlyList<int> ids = prompt.TokenIds ?? Encode(prompt);
+        StreamingDecoder? decoder = Tokenizer is null ? null : new StreamingDecoder(Tokenizer, sampling.StopStrings);
+        return new Generation(Engine.Submit(ids as int[] ?? [.. ids], sampling), decoder, sampling.StopStrings.Count > 0);
+    }
+
+    private IReadOnlyList<int> Encode(Prompt prompt) => Tokenizer switch
+    {
+        null => throw NoTokenizer("A text prompt was given"),
+        HuggingFaceTokenizer tokenizer => tokenizer.Encode(prompt.Text!, prompt.AddSpecialTokens),
+        _ => Tokenizer.EncodeToIds(prompt.Text!),
+    };
+
+    private static InvalidOperationException NoTokenizer(string reason) =>
+        new($"{reason}, but the model's folder has no tokenizer. Give token ids instead, or a tokenizer in {nameof(PipelineOptions)}.{nameof(PipelineOptions.Tokenizer)}.");
+
+    private static Pipeline Load(string modelPath, PipelineOptions? options, IProgress<LoadProgress>? progress, CancellationToken cancellationToken)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(modelPath);
+        options ??= new PipelineOptions();
+        options.Engine.Validate();
+        ILogger logger = options.LoggerFactory?.CreateLogger<Pipeline>() ?? NullLogger<Pipeline>.Instance;
+        IBackend backend = new Kernels.Reference.ReferenceBackend();
+        LlmEngine? engine = null;
+        try
+        {
+            Tokenizer? tokenizer = options.Tokenizer ?? TokenizerLoader.Load(modelPath);
+            LoadedModel model = ModelLoader.Load(modelPath, backend, new ModelLoadOptions { WeightType = options.DType, Progress = progress, Logger = logger }, cancellationToken);
+            engine = new LlmEngine(model.Model, model.Generation.EndOfSequenceIds, options.Engine, logger);
+            return new Pipeline(backend, model, tokenizer, ChatTemplate.Load(modelPath), engine);
+        }
+        catch
+        {
+            engine?.Dispose();
+            backend.Dispose();
+            throw;
+        }
+    }
+}
