@@ -30,7 +30,7 @@ internal static class FalconModel
             IsParallel = isParallel,
             HasTwoNorms = isGrouped && norms == 2,
             IsInterleaved = isGrouped || !multiQuery,
-            Alibi = alibi,
+            AlibiScale = alibi ? (float)(1 / Math.Sqrt(common.HeadDim)) : 0,
         };
     }
 
@@ -39,7 +39,7 @@ internal static class FalconModel
         FalconConfig falcon = (FalconConfig)config;
         WeightReader model = weights.Optional("transformer");
         RotaryTable? rotary = config.Rotary is null ? null : RotaryTable.Create(weights.Loader, config.Rotary, config.MaxContext);
-        Tensor? slopes = falcon.Alibi ? weights.Loader.Compute(1, config.Heads, (_, values) => FillSlopes(falcon, values)) : null;
+        Tensor? slopes = falcon.AlibiScale > 0 ? weights.Loader.Compute(1, config.Heads, (_, values) => FillSlopes(falcon, values)) : null;
         Tensor table = model.Matrix("word_embeddings", config.VocabularySize, config.HiddenSize);
         DecoderLayer[] layers = [.. Enumerable.Range(0, config.Layers).Select(layer => ReadLayer(falcon, model["h"][layer], layer, rotary, slopes))];
         LanguageHead head = new(
@@ -79,18 +79,19 @@ internal static class FalconModel
         ];
     }
 
-    // Slopes of Press et al. (2022). Falcon adds them before it scales the scores.
+    // Slopes of Press et al. (2022).
     private static void FillSlopes(FalconConfig config, Span<float> slopes)
     {
         int power = 1 << (int)Math.Log2(config.Heads);
         for (int head = 0; head < config.Heads; head++)
         {
             double exponent = head < power ? -8.0 * (head + 1) / power : -4.0 * ((2 * (head - power)) + 1) / power;
-            slopes[head] = (float)(Math.Pow(2, exponent) / Math.Sqrt(config.HeadDim));
+            slopes[head] = (float)Math.Pow(2, exponent) * config.AlibiScale;
         }
     }
 
-    private sealed record FalconConfig : ModelConfig
+    /// <summary>What tells the forms apart.</summary>
+    internal sealed record FalconConfig : ModelConfig
     {
         [System.Diagnostics.CodeAnalysis.SetsRequiredMembers]
         public FalconConfig(ModelConfig common) : base(common)
@@ -103,6 +104,7 @@ internal static class FalconModel
 
         public bool IsInterleaved { get; init; }
 
-        public bool Alibi { get; init; }
+        /// <summary>Factor on ALiBi slopes, 0 for no ALiBi. Falcon adds them before it scales the scores, hence 1/√(head columns).</summary>
+        public float AlibiScale { get; init; }
     }
 }

@@ -8,10 +8,10 @@ namespace FastGen.Tests;
 /// <param name="Prompt">Token ids.</param>
 /// <param name="Greedy">The ids that follow.</param>
 /// <param name="Logits">Of the last positions of the prompt.</param>
-public sealed record GoldenCase(int[] Prompt, int[] Greedy, float[][] Logits);
+internal sealed record GoldenCase(int[] Prompt, int[] Greedy, float[][] Logits);
 
 /// <summary>The goldens of a model folder of the kit.</summary>
-public static class ModelGoldens
+internal static class ModelGoldens
 {
     /// <summary>The cases of a folder that has expected.json.</summary>
     public static IReadOnlyList<GoldenCase> Read(string folder)

@@ -110,6 +110,7 @@ public sealed class ModelHarness : IDisposable
     private void Add(Work item)
     {
         (Sequence sequence, int end) = (item.Sequence, item.Sequence.Length + item.Tokens.Length);
+        if (sequence.Length == 0) _batch.SetSampling(sequence.Slot, SamplingParameters.Greedy.ForSlot(seed: 0, promptLength: item.Tokens.Length));
         while (sequence.Blocks.Count * _limits.BlockSize < end)
         {
             sequence.Blocks.Add(_freeBlocks.Pop());

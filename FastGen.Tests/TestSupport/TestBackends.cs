@@ -6,7 +6,8 @@ namespace FastGen.Tests;
 /// <summary>A backend that tests run on.</summary>
 /// <param name="Name">Short name, for the names of test cases.</param>
 /// <param name="Create">Makes one.</param>
-public sealed record TestBackend(string Name, Func<IBackend> Create)
+/// <param name="IsSlow">True where exhaustive tests take samples.</param>
+public sealed record TestBackend(string Name, Func<IBackend> Create, bool IsSlow = false)
 {
     public override string ToString() => Name;
 }
@@ -14,5 +15,5 @@ public sealed record TestBackend(string Name, Func<IBackend> Create)
 /// <summary>The backends that need no device.</summary>
 public static class TestBackends
 {
-    public static IReadOnlyList<TestBackend> All { get; } = [new TestBackend("reference", () => new ReferenceBackend())];
+    public static IReadOnlyList<TestBackend> All { get; } = [new TestBackend("reference", () => new ReferenceBackend(), IsSlow: true)];
 }
