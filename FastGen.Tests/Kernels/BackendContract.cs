@@ -3,7 +3,7 @@ using FastGen.Compute;
 namespace FastGen.Tests.Kernels;
 
 /// <summary>What every backend must do: each operation compared with the reference over sizes that fit no register and no tile.</summary>
-public abstract class BackendContract
+public abstract partial class BackendContract
 {
     private static readonly DType[] Types = [DType.F32, DType.F16, DType.BF16];
     private static readonly Activation[] Activations = Enum.GetValues<Activation>();
