@@ -27,7 +27,7 @@ public sealed class HuggingFaceTokenizer : Tokenizer, IIncrementalTokenizer
         VocabularySize = definition.Model.Vocabulary.IdLimit;
         foreach (AddedToken token in definition.AddedTokens)
         {
-            _addedById[token.Id] = token;
+            _addedById[token.Id] = token with { Text = token.IsNormalized && definition.Normalizer is { } normalizer ? normalizer.Normalize(token.Content) : token.Content };
             _addedByContent[token.Content] = token.Id;
             VocabularySize = Math.Max(VocabularySize, token.Id + 1);
         }
@@ -90,7 +90,7 @@ public sealed class HuggingFaceTokenizer : Tokenizer, IIncrementalTokenizer
     public bool IsSpecial(int id) => _addedById.TryGetValue(id, out AddedToken? token) && token.IsSpecial;
 
     /// <summary>The token with the id as the vocabulary writes it, or null.</summary>
-    public string? IdToToken(int id) => _addedById.TryGetValue(id, out AddedToken? token) ? token.Content : _definition.Model.Vocabulary.TokenOf(id);
+    public string? IdToToken(int id) => _addedById.TryGetValue(id, out AddedToken? token) ? token.Text : _definition.Model.Vocabulary.TokenOf(id);
 
     /// <summary>The id of a token as the vocabulary writes it, or null.</summary>
     public int? TokenToId(string token)

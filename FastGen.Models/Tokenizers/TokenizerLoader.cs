@@ -6,13 +6,47 @@ namespace FastGen.Models;
 /// <summary>Finds and reads the tokenizer of a model folder.</summary>
 public static class TokenizerLoader
 {
+    /// <summary>
+    /// Reads the tokenizer of a model folder: <c>tokenizer.json</c>, else <c>tokenizer.model</c> (SentencePiece, or Llama 3's list of byte
+    /// strings), else <c>vocab.json</c> with <c>merges.txt</c>, else <c>qwen.tiktoken</c>; each with <c>tokenizer_config.json</c> beside it.
+    /// The result is a <see cref="HuggingFaceTokenizer"/>.
+    /// </summary>
+    /// <exception cref="FileNotFoundException">The folder has none of these files.</exception>
+    /// <exception cref="TokenizerFileException">A file is broken or asks for what is not supported.</exception>
+    public static Tokenizer Load(string modelFolder)
+    {
+        ArgumentNullException.ThrowIfNull(modelFolder);
+        string json = Path.Combine(modelFolder, "tokenizer.json");
+        if (File.Exists(json)) return LoadFile(json);
+
+        TokenizerConfig config = TokenizerConfig.Read(modelFolder);
+        string model = Path.Combine(modelFolder, "tokenizer.model");
+        if (File.Exists(model))
+        {
+            byte[] content = File.ReadAllBytes(model);
+            return new HuggingFaceTokenizer(TiktokenFormat.IsTiktoken(content)
+                ? TiktokenFormat.Read(model, content, config)
+                : SentencePieceFormat.Read(model, content, config));
+        }
+        string vocabulary = Path.Combine(modelFolder, "vocab.json");
+        string merges = Path.Combine(modelFolder, "merges.txt");
+        if (File.Exists(vocabulary) && File.Exists(merges)) return new HuggingFaceTokenizer(VocabularyAndMergesFormat.Read(vocabulary, merges, config));
+        string tiktoken = Path.Combine(modelFolder, "qwen.tiktoken");
+        if (File.Exists(tiktoken)) return new HuggingFaceTokenizer(TiktokenFormat.Read(tiktoken, File.ReadAllBytes(tiktoken), config));
+
+        throw new FileNotFoundException(
+            $"No tokenizer in '{modelFolder}': looked for tokenizer.json, tokenizer.model, vocab.json with merges.txt, and qwen.tiktoken. "
+            + "Put the model's tokenizer files there, set PipelineOptions.Tokenizer to a tokenizer of your own, or pass token ids instead of text.",
+            json);
+    }
+
     /// <summary>Reads one <c>tokenizer.json</c>, with <c>tokenizer_config.json</c> beside it if there is one.</summary>
+    /// <exception cref="TokenizerFileException">A file is broken or asks for what is not supported.</exception>
     public static HuggingFaceTokenizer LoadFile(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        return new HuggingFaceTokenizer(TokenizerJsonFile.Read(path));
+        TokenizerDefinition definition = TokenizerJsonFile.Read(path);
+        TokenizerConfig config = TokenizerConfig.Read(Path.GetDirectoryName(Path.GetFullPath(path))!);
+        return new HuggingFaceTokenizer(config.Apply(definition));
     }
-
-    /// <summary>Reads the tokenizer of a model folder.</summary>
-    public static Tokenizer Load(string modelFolder) => LoadFile(Path.Combine(modelFolder, "tokenizer.json"));
 }

@@ -9,6 +9,9 @@ internal sealed record AddedToken
     /// <summary>Its id.</summary>
     public required int Id { get; init; }
 
+    /// <summary>What it decodes to; for a normalized token the normalized content.</summary>
+    public string Text { get; init; } = "";
+
     /// <summary>Skipped when decoding, if asked.</summary>
     public bool IsSpecial { get; init; }
 

@@ -35,12 +35,14 @@ internal sealed class AddedTokenMatcher
         _firstCharacters = SearchValues.Create([.. firstCharacters]);
     }
 
-    /// <summary>Cuts <paramref name="text"/> into added tokens and what lies between; the sections cover the text.</summary>
+    /// <summary>Cuts <paramref name="text"/> into added tokens and what lies between; the sections cover the text and overlap where two tokens take the same white space.</summary>
     public void Cut(ReadOnlySpan<char> text, List<Section> sections)
     {
         int done = 0;
-        for (int from = 0; TryFind(text, from, out int start, out int end, out AddedToken? token); from = end)
+        for (int from = 0; TryFind(text, from, out int start, out int end, out AddedToken? token);)
         {
+            // White space that a token takes may still hold the next token.
+            from = end;
             if (token.IsSingleWord && IsInsideWord(text, start, end)) continue;
             if (token.StripsLeft) start = Math.Max(text[..start].TrimEnd().Length, done);
             if (token.StripsRight) end = text.Length - text[end..].TrimStart().Length;

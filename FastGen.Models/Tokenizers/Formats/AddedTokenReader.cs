@@ -3,9 +3,26 @@ namespace FastGen.Models.Tokenizers;
 /// <summary>Reads added tokens: <c>added_tokens</c> of <c>tokenizer.json</c> and the same objects of <c>tokenizer_config.json</c>.</summary>
 internal static class AddedTokenReader
 {
-    /// <summary>The tokens of an array; none where it is absent.</summary>
-    public static IEnumerable<AddedToken> ReadAll(JsonField field) =>
-        field.IsPresent ? field.Elements().Select(element => Read(element, element["id"].AsCount())) : [];
+    /// <summary>
+    /// The tokens of an array; none where it is absent. As in Hugging Face's reader a token of the vocabulary keeps its id there, and the
+    /// others follow the vocabulary in order, whatever ids the file gives them.
+    /// </summary>
+    public static IReadOnlyList<AddedToken> ReadAll(JsonField field, Vocabulary vocabulary)
+    {
+        if (!field.IsPresent) return [];
+        List<AddedToken> tokens = [];
+        HashSet<string> contents = new(StringComparer.Ordinal);
+        int nextId = vocabulary.Count;
+        foreach (AddedToken token in field.Elements().Select(element => Read(element, element["id"].AsCount())).OrderBy(token => token.Id))
+        {
+            if (token.Content.Length == 0 || !contents.Add(token.Content)) continue;
+            int id = vocabulary.IdOf(token.Content);
+            if (id < 0) id = nextId;
+            nextId = Math.Max(nextId, id + 1);
+            tokens.Add(token with { Id = id });
+        }
+        return tokens;
+    }
 
     /// <summary>One token.</summary>
     public static AddedToken Read(JsonField field, int id)

@@ -103,34 +103,8 @@ internal sealed class ModelReader
 
     private void ReadVocabulary(ref Utf8JsonReader reader)
     {
-        _vocabulary = new Vocabulary(Math.Max(256, _json.Length / 48));
-        if (reader.TokenType == JsonTokenType.StartArray)
-        {
-            ReadScoredVocabulary(ref reader, _vocabulary);
-            return;
-        }
-        if (reader.TokenType != JsonTokenType.StartObject) throw Fault("model.vocab", "must be an object or an array");
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-        {
-            ReadOnlySpan<byte> token = Utf8(ref reader);
-            reader.Read();
-            int id = -1;
-            bool isNumber = reader.TokenType == JsonTokenType.Number && reader.TryGetInt32(out id);
-            if (!isNumber || !_vocabulary.Add(token, id)) throw Fault($"model.vocab[\"{System.Text.Encoding.UTF8.GetString(token)}\"]", "must be a token id, a whole number from 0 on");
-        }
-    }
-
-    private void ReadScoredVocabulary(ref Utf8JsonReader reader, Vocabulary vocabulary)
-    {
-        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
-        {
-            string field = $"model.vocab[{_scores.Count}]";
-            if (reader.TokenType != JsonTokenType.StartArray || !reader.Read() || reader.TokenType != JsonTokenType.String) throw Fault(field, "must be a pair of a token and its score");
-            vocabulary.Add(Utf8(ref reader), _scores.Count);
-            if (!reader.Read() || reader.TokenType != JsonTokenType.Number) throw Fault(field, "must be a pair of a token and its score");
-            _scores.Add(reader.GetDouble());
-            if (!reader.Read() || reader.TokenType != JsonTokenType.EndArray) throw Fault(field, "must be a pair of a token and its score");
-        }
+        VocabularyReader vocabulary = new(_file, "model.vocab", _json.Length);
+        _vocabulary = reader.TokenType == JsonTokenType.StartArray ? vocabulary.ReadScores(ref reader, _scores) : vocabulary.ReadIds(ref reader);
     }
 
     private MergeTable ReadMerges(Vocabulary vocabulary, int prefixLength)
@@ -144,7 +118,7 @@ internal sealed class ModelReader
         {
             MergeProblem problem = reader.TokenType switch
             {
-                JsonTokenType.String => merges.AddLine(Utf8(ref reader)),
+                JsonTokenType.String => merges.AddLine(VocabularyReader.Utf8(ref reader, ref _token)),
                 JsonTokenType.StartArray => ReadMergePair(ref reader, merges),
                 _ => MergeProblem.NotAPair,
             };
@@ -156,18 +130,11 @@ internal sealed class ModelReader
     private MergeProblem ReadMergePair(ref Utf8JsonReader reader, MergeTableBuilder merges)
     {
         if (!reader.Read() || reader.TokenType != JsonTokenType.String) return MergeProblem.NotAPair;
-        byte[] left = Utf8(ref reader).ToArray();
+        byte[] left = VocabularyReader.Utf8(ref reader, ref _token).ToArray();
         if (!reader.Read() || reader.TokenType != JsonTokenType.String) return MergeProblem.NotAPair;
-        ReadOnlySpan<byte> right = Utf8(ref reader);
+        ReadOnlySpan<byte> right = VocabularyReader.Utf8(ref reader, ref _token);
         MergeProblem problem = merges.Add(left, right);
         return reader.Read() && reader.TokenType == JsonTokenType.EndArray ? problem : MergeProblem.NotAPair;
-    }
-
-    private ReadOnlySpan<byte> Utf8(ref Utf8JsonReader reader)
-    {
-        if (!reader.ValueIsEscaped) return reader.ValueSpan;
-        if (reader.ValueSpan.Length > _token.Length) _token = new byte[reader.ValueSpan.Length * 2];
-        return _token.AsSpan(0, reader.CopyString(_token));
     }
 
     private JsonField Setting(string name) => new(_file, $"model.{name}", _settings.GetValueOrDefault(name));

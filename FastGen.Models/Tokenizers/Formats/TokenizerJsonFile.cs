@@ -36,10 +36,11 @@ internal static class TokenizerJsonFile
             else sections[name] = JsonElement.ParseValue(ref reader);
         }
         JsonField Section(string name) => new(path, name, sections.GetValueOrDefault(name));
+        if (model is null) throw new TokenizerFileException(path, "model", "is absent");
         return new TokenizerDefinition
         {
-            Model = model ?? throw new TokenizerFileException(path, "model", "is absent"),
-            AddedTokens = [.. AddedTokenReader.ReadAll(Section("added_tokens"))],
+            Model = model,
+            AddedTokens = AddedTokenReader.ReadAll(Section("added_tokens"), model.Vocabulary),
             Normalizer = NormalizerReader.Read(Section("normalizer")),
             PreTokenization = PreTokenizerReader.Read(Section("pre_tokenizer")),
             PostProcessor = PostProcessorReader.Read(Section("post_processor")),

@@ -11,7 +11,12 @@ namespace FastGen.Models.Tokenizers;
 /// </summary>
 internal sealed class RegexPattern : TextPattern
 {
+    // .NET reads these as something else instead of refusing them.
+    private static readonly string[] ForeignSyntax = ["[[:", "&&", "\\K", "\\R", "\\X"];
     private static readonly TimeSpan LongestMatch = TimeSpan.FromSeconds(10);
+    // Oniguruma's ^ and $ are the ends of lines.
+    private const RegexOptions Options = RegexOptions.CultureInvariant | RegexOptions.Multiline;
+
     private static readonly char[] StandIns = ChooseStandIns();
 
     private readonly Regex _regex;
@@ -56,14 +61,18 @@ internal sealed class RegexPattern : TextPattern
 
     private static Regex Compile(string expression)
     {
+        foreach (string foreign in ForeignSyntax)
+        {
+            if (expression.Contains(foreign, StringComparison.Ordinal)) throw new ArgumentException($"'{foreign}' is Oniguruma's own syntax");
+        }
         try
         {
-            return new Regex(expression, RegexOptions.NonBacktracking | RegexOptions.CultureInvariant, LongestMatch);
+            return new Regex(expression, Options | RegexOptions.NonBacktracking, LongestMatch);
         }
         catch (NotSupportedException)
         {
             // Look-around and atomic groups need the backtracking engine; the time limit bounds it.
-            return new Regex(expression, RegexOptions.CultureInvariant, LongestMatch);
+            return new Regex(expression, Options, LongestMatch);
         }
     }
 

@@ -1,0 +1,91 @@
+using System.Text.Json;
+using FastGen.Models;
+
+namespace FastGen.Tests;
+
+/// <summary>The kit's published tokenizers read from every form in which a folder has them.</summary>
+[TestFixture]
+[Parallelizable(ParallelScope.All)]
+internal sealed class TokenizerFormatsTests
+{
+    [TestCaseSource(nameof(FoldersWith), new object[] { "tokenizer.model" })]
+    public void Load_TokenizerModel_GivesTheIdsOfTheFile(string? folder)
+    {
+        // A SentencePiece model without configuration is SentencePiece itself; lists of byte strings need the configuration's special tokens.
+        string path = TokenizerKit.PathOf(folder);
+        bool isSentencePiece = File.ReadAllBytes(Path.Combine(path, "tokenizer.model"))[0] == 0x0A;
+        using TemporaryFolder copy = new(path, isSentencePiece ? ["tokenizer.model"] : ["tokenizer.model", "tokenizer_config.json"]);
+        CheckGoldens(path, copy.Path, golden => TokenizerKit.Ids(golden, golden.TryGetProperty("sentencepiece_ids", out _) ? "sentencepiece_ids" : "ids"));
+    }
+
+    [TestCaseSource(nameof(FoldersWith), new object[] { "tokenizer.model" })]
+    public void Load_TokenizerModelNotLegacy_GivesHuggingFaceIds(string? folder)
+    {
+        string path = TokenizerKit.PathOf(folder);
+        using TemporaryFolder copy = new(path, ["tokenizer.model"]);
+        copy.Write("tokenizer_config.json", """{"legacy": false, "tokenizer_class": "LlamaTokenizer"}""");
+        HuggingFaceTokenizer tokenizer = (HuggingFaceTokenizer)TokenizerLoader.Load(copy.Path);
+        foreach (JsonElement golden in TokenizerKit.Cases(path, "goldens.json").Where(golden => golden.TryGetProperty("sentencepiece_ids", out _)))
+        {
+            string text = golden.GetProperty("text").GetString()!;
+            IReadOnlyList<int> ids = tokenizer.EncodeToIds(text);
+            Assert.That(ids, Is.EqualTo(TokenizerKit.Ids(golden, "ids")), JsonSerializer.Serialize(text));
+        }
+    }
+
+    [TestCaseSource(nameof(FoldersWith), new object[] { "merges.txt" })]
+    public void Load_VocabularyAndMerges_GivesTheGoldenIds(string? folder)
+    {
+        string path = TokenizerKit.PathOf(folder);
+        using TemporaryFolder copy = new(path, ["vocab.json", "merges.txt", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"]);
+        CheckGoldens(path, copy.Path, golden => TokenizerKit.Ids(golden, "ids"));
+    }
+
+    [TestCaseSource(nameof(FoldersWith), new object[] { "merges.txt" })]
+    public void Load_MergesWithCarriageReturns_GivesTheGoldenIds(string? folder)
+    {
+        string path = TokenizerKit.PathOf(folder);
+        using TemporaryFolder copy = new(path, ["vocab.json", "merges.txt", "tokenizer_config.json", "added_tokens.json"]);
+        copy.Write("merges.txt", File.ReadAllText(Path.Combine(path, "merges.txt")).ReplaceLineEndings("\r\n"));
+        CheckGoldens(path, copy.Path, golden => TokenizerKit.Ids(golden, "ids"));
+    }
+
+    [TestCaseSource(nameof(FoldersWith), new object[] { "qwen.tiktoken" })]
+    public void Load_QwenTiktoken_GivesTheGoldenIdsAndKnowsTheSpecialTokens(string? folder)
+    {
+        string path = TokenizerKit.PathOf(folder);
+        using TemporaryFolder copy = new(path, ["qwen.tiktoken", "tokenizer_config.json"]);
+        CheckGoldens(path, copy.Path, golden => TokenizerKit.Ids(golden, "ids"));
+        HuggingFaceTokenizer tokenizer = (HuggingFaceTokenizer)TokenizerLoader.Load(copy.Path);
+        Assert.That(tokenizer.Encode("<|im_start|>a<|im_end|><|extra_204|>"), Is.EqualTo(new[] { 151644, 64, 151645, 151850 }));
+        Assert.That(tokenizer.EndOfSentenceId, Is.EqualTo(151643));
+    }
+
+    [TestCaseSource(nameof(FoldersWith), new object[] { "goldens.json" })]
+    public void Load_PublishedFolderAsItIs_GivesTheGoldenIds(string? folder)
+    {
+        string path = TokenizerKit.PathOf(folder);
+        if (TokenizerKit.JsonFile(path) is { } json && Path.GetFileName(json) != "tokenizer.json") Assert.Ignore("Its tokenizer.json is a derived one.");
+        CheckGoldens(path, path, golden => TokenizerKit.Ids(golden, "ids"));
+    }
+
+    private static void CheckGoldens(string path, string copy, Func<JsonElement, int[]> expectedIds)
+    {
+        HuggingFaceTokenizer tokenizer = (HuggingFaceTokenizer)TokenizerLoader.Load(copy);
+        List<string> failures = [];
+        IReadOnlyList<JsonElement> goldens = TokenizerKit.Cases(path, "goldens.json");
+        foreach (JsonElement golden in goldens)
+        {
+            string text = golden.GetProperty("text").GetString()!;
+            IReadOnlyList<int> actual = tokenizer.Encode(text, golden.GetProperty("add_special_tokens").GetBoolean());
+            int[] expected = expectedIds(golden);
+            if (!actual.SequenceEqual(expected)) failures.Add($"{JsonSerializer.Serialize(text)}: expected [{string.Join(' ', expected)}], got [{string.Join(' ', actual)}]");
+        }
+        TestContext.Out.WriteLine($"{goldens.Count - failures.Count} of {goldens.Count}");
+        Assert.That(failures, Is.Empty, string.Join('\n', failures.Take(10)));
+    }
+
+    private static IEnumerable<string?> FoldersWith(string file) => ConformanceKit.Root is null
+        ? [null]
+        : TokenizerKit.Folders().Where(folder => folder!.StartsWith("published/", StringComparison.Ordinal) && File.Exists(Path.Combine(ConformanceKit.Root, "tokenizers", folder, file)));
+}
