@@ -1,6 +1,6 @@
 using System.Runtime.CompilerServices;
 using FastGen.Compute;
-using FastGen.Kernels;
+using FastGen.Kernels.Cpu;
 using FastGen.Models;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -175,7 +175,7 @@ public sealed partial class Pipeline : IDisposable
         options ??= new PipelineOptions();
         options.Engine.Validate();
         ILogger logger = options.LoggerFactory?.CreateLogger<Pipeline>() ?? NullLogger<Pipeline>.Instance;
-        IBackend backend = new Kernels.Reference.ReferenceBackend();
+        IBackend backend = CpuBackend.Create(options.Threads);
         LlmEngine? engine = null;
         try
         {
