@@ -4,8 +4,12 @@ namespace FastGen;
 
 public sealed partial class Pipeline
 {
+    // Read at first use: a template that cannot be read is no hindrance to plain prompts.
+    private readonly Lazy<ChatTemplate?> _chatTemplate;
+
     /// <summary>The model's chat template; null where its folder has none.</summary>
-    public ChatTemplate? ChatTemplate { get; }
+    /// <exception cref="ChatTemplateException">The template cannot be read.</exception>
+    public ChatTemplate? ChatTemplate => _chatTemplate.Value;
 
     /// <summary>The prompt that the model's chat template makes of a conversation, for <see cref="Generate(Prompt, SamplingParameters, CancellationToken)"/> and its kin.</summary>
     /// <param name="messages">The conversation so far.</param>

@@ -23,12 +23,12 @@ public sealed partial class Pipeline : IDisposable
     private readonly IBackend _backend;
     private int _disposed;
 
-    private Pipeline(IBackend backend, LoadedModel model, Tokenizer? tokenizer, ChatTemplate? chatTemplate, LlmEngine engine)
+    private Pipeline(IBackend backend, LoadedModel model, Tokenizer? tokenizer, Lazy<ChatTemplate?> chatTemplate, LlmEngine engine)
     {
         _backend = backend;
         Config = model.Config;
         Tokenizer = tokenizer;
-        ChatTemplate = chatTemplate;
+        _chatTemplate = chatTemplate;
         Engine = engine;
         DefaultSampling = model.Generation.ToSamplingParameters();
     }
@@ -153,6 +153,7 @@ public sealed partial class Pipeline : IDisposable
         ArgumentNullException.ThrowIfNull(prompt);
         ObjectDisposedException.ThrowIf(_disposed != 0, this);
         sampling = prompt.Sampling ?? sampling ?? DefaultSampling;
+        sampling.Validate();
         if (sampling.StopStrings.Count > 0 && Tokenizer is null) throw NoTokenizer($"{nameof(SamplingParameters.StopStrings)} need a text");
         IReadOnlyList<int> ids = prompt.TokenIds ?? Encode(prompt);
         StreamingDecoder? decoder = Tokenizer is null ? null : new StreamingDecoder(Tokenizer, sampling.StopStrings);
@@ -179,10 +180,10 @@ public sealed partial class Pipeline : IDisposable
         LlmEngine? engine = null;
         try
         {
-            Tokenizer? tokenizer = options.Tokenizer ?? TokenizerLoader.Load(modelPath);
+            Tokenizer? tokenizer = options.Tokenizer ?? TokenizerLoader.TryLoad(modelPath);
             LoadedModel model = ModelLoader.Load(modelPath, backend, new ModelLoadOptions { WeightType = options.DType, Progress = progress, Logger = logger }, cancellationToken);
             engine = new LlmEngine(model.Model, model.Generation.EndOfSequenceIds, options.Engine, logger);
-            return new Pipeline(backend, model, tokenizer, ChatTemplate.Load(modelPath), engine);
+            return new Pipeline(backend, model, tokenizer, new Lazy<ChatTemplate?>(() => ChatTemplate.Load(modelPath)), engine);
         }
         catch
         {

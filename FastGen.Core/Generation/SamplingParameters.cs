@@ -5,6 +5,9 @@ namespace FastGen;
 /// <summary>How tokens are drawn and when generation ends. Names, defaults and order follow Hugging Face transformers, where it has them.</summary>
 public sealed record SamplingParameters
 {
+    /// <summary>Tokens that a request generates when it does not say.</summary>
+    public const int DefaultMaxNewTokens = 256;
+
     /// <summary>The most likely token each time.</summary>
     public static SamplingParameters Greedy { get; } = new() { Temperature = 0 };
 
@@ -33,7 +36,7 @@ public sealed record SamplingParameters
     public ulong? Seed { get; init; }
 
     /// <summary>Tokens to generate at most; default 256. Null goes on up to the context limit.</summary>
-    public int? MaxNewTokens { get; init; } = 256;
+    public int? MaxNewTokens { get; init; } = DefaultMaxNewTokens;
 
     /// <summary>Stop tokens are not drawn before this many new tokens; default 0.</summary>
     public int MinNewTokens { get; init; }

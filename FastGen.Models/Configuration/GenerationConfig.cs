@@ -44,7 +44,7 @@ public sealed record GenerationConfig
         TopP = TopP is > 0 ? TopP.Value : 1,
         MinP = MinP ?? 0,
         RepetitionPenalty = RepetitionPenalty ?? 1,
-        MaxNewTokens = MaxNewTokens,
+        MaxNewTokens = MaxNewTokens ?? SamplingParameters.DefaultMaxNewTokens,
     };
 
     /// <summary>Reads a model folder's generation_config.json, which may be absent.</summary>

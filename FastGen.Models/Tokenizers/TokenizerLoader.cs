@@ -13,7 +13,14 @@ public static class TokenizerLoader
     /// </summary>
     /// <exception cref="FileNotFoundException">The folder has none of these files.</exception>
     /// <exception cref="TokenizerFileException">A file is broken or asks for what is not supported.</exception>
-    public static Tokenizer Load(string modelFolder)
+    public static Tokenizer Load(string modelFolder) => TryLoad(modelFolder) ?? throw new FileNotFoundException(
+        $"No tokenizer in '{modelFolder}': looked for tokenizer.json, tokenizer.model, vocab.json with merges.txt, and qwen.tiktoken. "
+        + "Put the model's tokenizer files there, set PipelineOptions.Tokenizer to a tokenizer of your own, or pass token ids instead of text.",
+        Path.Combine(modelFolder, "tokenizer.json"));
+
+    /// <summary>As <see cref="Load"/>, but null where the folder has none of these files.</summary>
+    /// <exception cref="TokenizerFileException">A file is broken or asks for what is not supported.</exception>
+    public static Tokenizer? TryLoad(string modelFolder)
     {
         ArgumentNullException.ThrowIfNull(modelFolder);
         string json = Path.Combine(modelFolder, "tokenizer.json");
@@ -32,12 +39,7 @@ public static class TokenizerLoader
         string merges = Path.Combine(modelFolder, "merges.txt");
         if (File.Exists(vocabulary) && File.Exists(merges)) return new HuggingFaceTokenizer(VocabularyAndMergesFormat.Read(vocabulary, merges, config));
         string tiktoken = Path.Combine(modelFolder, "qwen.tiktoken");
-        if (File.Exists(tiktoken)) return new HuggingFaceTokenizer(TiktokenFormat.Read(tiktoken, File.ReadAllBytes(tiktoken), config));
-
-        throw new FileNotFoundException(
-            $"No tokenizer in '{modelFolder}': looked for tokenizer.json, tokenizer.model, vocab.json with merges.txt, and qwen.tiktoken. "
-            + "Put the model's tokenizer files there, set PipelineOptions.Tokenizer to a tokenizer of your own, or pass token ids instead of text.",
-            json);
+        return File.Exists(tiktoken) ? new HuggingFaceTokenizer(TiktokenFormat.Read(tiktoken, File.ReadAllBytes(tiktoken), config)) : null;
     }
 
     /// <summary>Reads one <c>tokenizer.json</c>, with <c>tokenizer_config.json</c> beside it if there is one.</summary>

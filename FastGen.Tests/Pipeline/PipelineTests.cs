@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace FastGen.Tests;
 
 public sealed class PipelineTests
@@ -16,6 +18,19 @@ public sealed class PipelineTests
 
     [TearDown]
     public void NothingIsLeft() => LlmEngineTests.AssertIdle(_pipeline.Engine);
+
+    [Test]
+    public void Generate_DefaultModel_GivesTheTokensOfTransformers()
+    {
+        using JsonDocument expected = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(DefaultModel.Folder, "expected.json")));
+        foreach (JsonElement golden in expected.RootElement.GetProperty("cases").EnumerateArray())
+        {
+            int[] prompt = [.. golden.GetProperty("prompt").EnumerateArray().Select(id => id.GetInt32())];
+            int[] greedy = [.. golden.GetProperty("greedy").EnumerateArray().Select(id => id.GetInt32())];
+            GenerationResult result = _pipeline.Generate(prompt, SamplingParameters.Greedy with { MaxNewTokens = greedy.Length });
+            Assert.That(result.TokenIds, Is.EqualTo(greedy));
+        }
+    }
 
     [Test]
     public void Generate_SeveralPrompts_AnswersInOrderAsAlone()
@@ -129,7 +144,7 @@ public sealed class PipelineTests
         Assert.That(() => _pipeline.Generate(new int[] { 1, 999_999 }), Throws.ArgumentException.With.Message.Contains("999999"));
         Assert.That(() => _pipeline.Generate(Array.Empty<int>()), Throws.ArgumentException.With.Message.Contains("empty"));
         Assert.That(() => _pipeline.Generate("Once", Short with { TopK = -3 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("TopK").And.Message.Contains("-3"));
-        Assert.That(() => _pipeline.Generate("Once", Short with { StopStrings = [""] }), Throws.ArgumentException.With.Message.Contains("StopStrings"));
+        Assert.That(() => _pipeline.Generate("Once", Short with { StopStrings = [""] }), Throws.ArgumentException.With.Message.Contains("StopStrings").And.Message.Contains("empty"));
         string[] prompts = ["Once", string.Concat(Enumerable.Repeat("Once upon a time ", 2000))];
         Assert.That(() => _pipeline.Generate(prompts, Short), Throws.ArgumentException.With.Message.Contains(_pipeline.Engine.MaxContext.ToString(System.Globalization.CultureInfo.InvariantCulture)));
         Assert.That(() => _pipeline.Generate([null!, "Once"], Short), Throws.TypeOf<ArgumentNullException>());

@@ -1,7 +1,7 @@
 namespace FastGen.Models;
 
 /// <summary>A tokenizer's file is broken or asks for what is not supported. The message names the file, the field and what is wrong.</summary>
-public sealed class TokenizerFileException : Exception
+public sealed class TokenizerFileException : ModelLoadException
 {
     /// <summary>An exception about <paramref name="field"/> of <paramref name="file"/>.</summary>
     public TokenizerFileException(string file, string field, string problem, Exception? cause = null)
