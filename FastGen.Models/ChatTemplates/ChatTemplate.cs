@@ -73,16 +73,16 @@ public sealed class ChatTemplate
     public string Render(IReadOnlyList<ChatMessage> messages, ChatTemplateOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(messages);
-        return Render(new JsonArray([.. messages.Select(message => message.ToJson())]), options);
+        return RenderJson(new JsonArray([.. messages.Select(message => message.ToJson())]), options);
     }
 
     /// <summary>Writes messages given as JSON objects, in the form of Hugging Face's and OpenAI's APIs, as one text.</summary>
     /// <exception cref="ChatTemplateException">The template refuses the conversation, fails, or exceeds what a rendering may use.</exception>
-    public string Render(JsonArray messages, ChatTemplateOptions? options = null)
+    public string RenderJson(JsonArray messages, ChatTemplateOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(messages);
         options ??= new ChatTemplateOptions();
-        if (options.Tools is not null && ToolUse is not null) return ToolUse.Render(messages, options);
+        if (options.Tools is not null && ToolUse is not null) return ToolUse.RenderJson(messages, options);
         return options.ContinueFinalMessage ? FinalMessage.Continue(messages, marked => RenderOnce(marked, options)) : RenderOnce(messages, options);
     }
 

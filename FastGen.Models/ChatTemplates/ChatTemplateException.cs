@@ -15,6 +15,9 @@ public enum ChatTemplateFault
     /// <summary>Rendering failed: an undefined value was used, types did not fit, …</summary>
     Evaluation,
 
+    /// <summary>An option does not fit the conversation or the template.</summary>
+    Request,
+
     /// <summary>Template and conversation need more steps, memory or depth than one rendering may use.</summary>
     Limit,
 }
@@ -22,9 +25,6 @@ public enum ChatTemplateFault
 /// <summary>A chat template cannot be loaded, parsed or rendered.</summary>
 public sealed class ChatTemplateException : Exception
 {
-    /// <summary>Creates an exception with a message alone.</summary>
-    public ChatTemplateException(string message) : base(message) => Reason = message;
-
     internal ChatTemplateException(string message, ChatTemplateFault fault, string reason, int? line, Exception? inner = null) : base(message, inner)
     {
         Fault = fault;

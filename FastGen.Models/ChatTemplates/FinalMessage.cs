@@ -13,16 +13,18 @@ internal static class FinalMessage
         JsonArray marked = (JsonArray)messages.DeepClone();
         if (marked.Count == 0 || marked[^1] is not JsonObject message || !TryMark(message))
         {
-            throw new ChatTemplateException("ContinueFinalMessage is set, but the last message has no text to continue. Give it text, or leave the option out.");
+            throw Invalid("ContinueFinalMessage is set, but the last message has no text to continue. Give it text, or leave the option out.");
         }
         string rendered = render(marked);
         int at = rendered.LastIndexOf(Mark.TrimEnd(), StringComparison.Ordinal);
         if (at < 0)
         {
-            throw new ChatTemplateException("ContinueFinalMessage is set, but the chat template does not write the last message as it is. Leave the option out for this template.");
+            throw Invalid("ContinueFinalMessage is set, but the chat template does not write the last message as it is. Leave the option out for this template.");
         }
         return rendered.AsSpan(at).StartsWith(Mark, StringComparison.Ordinal) ? rendered[..at] : rendered[..at].TrimEnd();
     }
+
+    private static ChatTemplateException Invalid(string message) => new(message, ChatTemplateFault.Request, message, null);
 
     private static bool TryMark(JsonObject message)
     {

@@ -38,7 +38,7 @@ public class ChatTemplateConformanceTests
         string rendered;
         try
         {
-            rendered = ChatTemplate.Parse(source, tokens).Render(conversation["messages"]!.AsArray(), options);
+            rendered = ChatTemplate.Parse(source, tokens).RenderJson(conversation["messages"]!.AsArray(), options);
         }
         catch (ChatTemplateException error)
         {

@@ -120,7 +120,6 @@ internal sealed class BraceFormat(Interpreter interpreter, bool isMarkup, IReadO
         string types = isText ? "s" : value is double ? "eEfFgGn%" : "bcdoxXneEfFgG%";
         if (parsed.Type != '\0' && !types.Contains(parsed.Type)) throw TemplateError.Value($"Unknown format code '{parsed.Type}' for object of type '{PythonTypes.Name(value)}'");
         if (isText) return parsed.FormatText(PythonTypes.TextOf(value)!, interpreter.Budget);
-        if (value is bool && parsed.Type == '\0') return parsed.FormatText(PythonText.Str(value, interpreter.Budget), interpreter.Budget);
         if (value is double || parsed.Type is 'e' or 'E' or 'f' or 'F' or 'g' or 'G' or '%') return parsed.FormatFloat(PythonNumber.ToDouble(value), interpreter.Budget);
         if (parsed.Precision >= 0) throw TemplateError.Value("Precision not allowed in integer format specifier");
         return parsed.FormatInteger(PythonNumber.ToBig(value), interpreter.Budget);

@@ -5,7 +5,10 @@ namespace FastGen.Models.Jinja;
 /// <summary>A filter: gives a new value for <paramref name="value"/>.</summary>
 internal delegate object? Filter(Interpreter interpreter, object? value, CallArguments arguments);
 
-/// <summary>Jinja's built-in filters by name, with <c>tojson</c> as Hugging Face transformers redefines it.</summary>
+/// <summary>
+/// Jinja's built-in filters by name, with <c>tojson</c> as Hugging Face transformers redefines it. Left out are those without a use in a prompt:
+/// <c>filesizeformat</c>, <c>pprint</c>, <c>random</c>, <c>urlize</c>, <c>wordwrap</c> and <c>xmlattr</c>.
+/// </summary>
 internal static class Filters
 {
     public static readonly FrozenDictionary<string, Filter> Table = new Dictionary<string, Filter>
@@ -21,7 +24,6 @@ internal static class Filters
         ["dictsort"] = SortingFilters.DictSort,
         ["e"] = TextFilters.Escape,
         ["escape"] = TextFilters.Escape,
-        ["filesizeformat"] = NumberFilters.FileSizeFormat,
         ["first"] = SequenceFilters.First,
         ["float"] = NumberFilters.Float,
         ["forceescape"] = TextFilters.ForceEscape,
@@ -38,7 +40,6 @@ internal static class Filters
         ["map"] = SelectionFilters.Map,
         ["max"] = SortingFilters.Max,
         ["min"] = SortingFilters.Min,
-        ["pprint"] = (interpreter, value, _) => PythonText.Repr(value, interpreter.Budget),
         ["reject"] = SelectionFilters.Select(keep: false, byAttribute: false),
         ["rejectattr"] = SelectionFilters.Select(keep: false, byAttribute: true),
         ["replace"] = TextFilters.Replace,
@@ -60,7 +61,5 @@ internal static class Filters
         ["upper"] = TextFilters.Method("upper"),
         ["urlencode"] = TextFilters.UrlEncode,
         ["wordcount"] = TextFilters.WordCount,
-        ["wordwrap"] = TextFilters.WordWrap,
-        ["xmlattr"] = TextFilters.XmlAttributes,
     }.ToFrozenDictionary();
 }

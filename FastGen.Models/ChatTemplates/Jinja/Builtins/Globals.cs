@@ -91,7 +91,7 @@ internal sealed class Cycler
     private int _position;
 
     public Cycler(IReadOnlyList<object?> items) =>
-        _items = items.Count > 0 ? items : throw TemplateError.Runtime("at least one item has to be provided");
+        _items = items.Count > 0 ? items : throw TemplateError.Evaluation("RuntimeError", "at least one item has to be provided");
 
     public bool TryGetAttribute(string name, out object? value)
     {

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Numerics;
 
 namespace FastGen.Models.Jinja;
@@ -8,7 +7,6 @@ internal static class NumberFilters
 {
     public static object? Abs(Interpreter interpreter, object? value, CallArguments arguments)
     {
-        if (value is Undefined undefined) throw undefined.Error();
         if (!PythonNumber.IsNumber(value)) throw TemplateError.Type($"bad operand type for abs(): '{PythonTypes.Name(value)}'");
         return value is double number ? Math.Abs(number) : PythonNumber.Normalize(BigInteger.Abs(PythonNumber.ToBig(value)));
     }
@@ -42,7 +40,6 @@ internal static class NumberFilters
         long precision = CallArguments.Integer(given[0], 0);
         object? method = CallArguments.Or(given[1], (object?)"common");
         if (method is not ("common" or "ceil" or "floor")) throw TemplateError.Argument("method must be common, ceil or floor");
-        if (value is Undefined undefined) throw undefined.Error();
         if (!PythonNumber.IsNumber(value)) throw TemplateError.Type($"type {PythonTypes.Name(value)} doesn't define __round__ method");
         if (method is "common") return value is double number ? PythonParsing.Round(number, precision) : RoundInteger(PythonNumber.ToBig(value), precision);
         object scale = PythonNumber.Power(10L, precision);
@@ -70,18 +67,5 @@ internal static class NumberFilters
         if (PythonTypes.IsText(sum)) throw TemplateError.Type("sum() can't sum strings [use ''.join(seq) instead]");
         foreach (object? item in PythonTypes.Iterate(value)) sum = PythonOperators.Apply(BinaryOperator.Add, sum, path.Get(item, interpreter.Budget), interpreter.Budget);
         return sum;
-    }
-
-    public static object? FileSizeFormat(Interpreter interpreter, object? value, CallArguments arguments)
-    {
-        bool binary = CallArguments.Flag(arguments.Bind("do_filesizeformat", 0, "binary")[0], false);
-        double bytes = PythonNumber.ToDouble(Float(interpreter, value, CallArguments.None));
-        double unit = binary ? 1024 : 1000;
-        if (bytes == 1) return "1 Byte";
-        if (bytes < unit) return string.Create(CultureInfo.InvariantCulture, $"{(long)bytes} Bytes");
-        string[] prefixes = binary ? ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"] : ["kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"];
-        int power = 0;
-        while (power < prefixes.Length - 1 && bytes >= Math.Pow(unit, power + 2)) power++;
-        return $"{PythonParsing.Fixed(bytes / Math.Pow(unit, power + 1), 1)} {prefixes[power]}";
     }
 }

@@ -36,7 +36,7 @@ internal sealed class PercentFormat
             else Convert();
             if (_text.Length > RenderBudget.MaxTextLength) _budget.Text(_text.Length);
         }
-        bool mappingIsEnough = _usedMapping || _operand is PythonDict or PythonList;
+        bool mappingIsEnough = _usedMapping || _operand is PythonDict or PythonList or PythonRange or Undefined;
         if (_used < _values.Count && !mappingIsEnough) throw TemplateError.Type("not all arguments converted during string formatting");
         return _budget.Made(_text.ToString());
     }

@@ -30,7 +30,6 @@ internal sealed class PythonJson(RenderBudget budget, bool ensureAscii, string? 
     private void Write(object? value, int depth)
     {
         budget.Step();
-        if (_text.Length > RenderBudget.MaxTextLength) budget.Text(_text.Length);
         RenderBudget.GuardStack();
         switch (value)
         {
@@ -101,14 +100,14 @@ internal sealed class PythonJson(RenderBudget budget, bool ensureAscii, string? 
     private void NewLine(int depth)
     {
         if (indent is null) return;
-        budget.Text(_text.Length + (long)indent.Length * depth > RenderBudget.MaxTextLength ? long.MaxValue : (long)indent.Length * depth);
+        budget.Grown(_text.Length, _text.Length + 1 + (long)indent.Length * depth);
         _text.Append('\n');
         for (int i = 0; i < depth; i++) _text.Append(indent);
     }
 
     private void WriteString(string text)
     {
-        budget.Text(text.Length);
+        budget.Grown(_text.Length, _text.Length + (long)text.Length);
         _text.Append('"');
         foreach (char character in text)
         {

@@ -7,7 +7,6 @@ internal static class SequenceFilters
     {
         object? given = arguments.Bind("do_attr", 1, "name")[0];
         string name = TextMethods.RequireText("attr", given);
-        if (value is Undefined) return Undefined.Member(null, name, interpreter.Budget);
         return Members.TryGetAttribute(value, name, out object? attribute) ? attribute : Undefined.Member(value, name, interpreter.Budget);
     }
 
@@ -46,11 +45,9 @@ internal static class SequenceFilters
         return reversible ? new PythonIterator(items, value is PythonList ? "list_reverseiterator" : "reversed") : new PythonList(items);
     }
 
-    // An undefined value has a length and refuses its elements, which is why it is not empty here.
     private static List<object?>? Reversible(object? value, RenderBudget budget) => value switch
     {
         PythonIterator or LoopContext => null,
-        Undefined undefined => throw undefined.Error(),
         _ => PythonTypes.TryIterate(value) is null ? null : PythonTypes.ToList(value, budget),
     };
 

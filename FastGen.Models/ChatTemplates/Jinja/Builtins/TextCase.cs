@@ -51,20 +51,29 @@ internal static class TextCase
     public static string Title(string text)
     {
         StringBuilder title = new(text.Length);
+        int position = 0;
+        string lower = Lower(text);
         bool inWord = false;
         foreach (string character in CodePoints.Split(text))
         {
-            title.Append(inWord ? Lower(character) : TitleCharacter(character));
+            // The lower case of a whole text knows where its words end.
+            string inner = lower.Length == text.Length ? lower.Substring(position, character.Length) : Lower(character);
+            position += character.Length;
+            title.Append(inWord ? inner : TitleCharacter(character));
             inWord = Rune.TryGetRuneAt(character, 0, out Rune rune) && PythonChar.IsCased(rune);
         }
         return title.ToString();
     }
 
     public static string Swap(string text) => string.Concat(CodePoints.Split(text).Select(character =>
-        Rune.TryGetRuneAt(character, 0, out Rune rune) && Rune.IsUpper(rune) ? Lower(character) : Upper(character)));
+        !Rune.TryGetRuneAt(character, 0, out Rune rune) ? character : Rune.IsUpper(rune) ? Lower(character) : Rune.IsLower(rune) ? Upper(character) : character));
+
+    /// <summary>The form in which texts are compared without case.</summary>
+    public static string Fold(string text) => Lower(Upper(text)).Replace('ς', 'σ');
 
     private static string TitleCharacter(string character)
     {
+        if (Rune.TryGetRuneAt(character, 0, out Rune rune) && Rune.GetUnicodeCategory(rune) == UnicodeCategory.TitlecaseLetter) return character;
         string upper = Upper(character);
         return upper.Length > 1 && character.Length == 1 ? upper[0] + Lower(upper[1..]) : upper;
     }

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net;
 using System.Text;
 
@@ -72,7 +71,6 @@ internal static class TextFilters
         if (value is Undefined undefined) throw undefined.Error();
         string text = PythonTypes.TextOf(value) ?? throw TemplateError.Type($"unsupported operand type(s) for +=: '{PythonTypes.Name(value)}' and 'str'");
         string indent = PythonTypes.TextOf(given[0]) ?? PythonOperators.Repeat(" ", Math.Max(0, CallArguments.Integer(given[0], 4)), budget);
-        if (value is Markup && given[0] is string) indent = Markup.Escape(indent);
         bool first = CallArguments.Flag(given[1], false), blank = CallArguments.Flag(given[2], false);
         List<string> lines = TextSplitting.AtLineBreaks(text + "\n", keepEnds: false);
         budget.Text(text.Length + (long)lines.Count * (indent.Length + 1));
@@ -84,13 +82,14 @@ internal static class TextFilters
     {
         object?[] given = arguments.Bind("do_truncate", 0, "length", "killwords", "end", "leeway");
         if (value is Undefined) return value;
-        string text = PythonTypes.TextOf(value) ?? throw TemplateError.Type($"object of type '{PythonTypes.Name(value)}' has no len()");
+        int count = PythonTypes.Length(value) ?? throw TemplateError.Type($"object of type '{PythonTypes.Name(value)}' has no len()");
         long length = CallArguments.Integer(given[0], 255);
         string end = given[2] == CallArguments.Missing ? "..." : TextMethods.RequireText("truncate", given[2]);
         long leeway = given[3] is null ? 5 : CallArguments.Integer(given[3], 5);
         if (length < end.Length) throw TemplateError.Evaluation("AssertionError", $"expected length >= {end.Length}, got {length}");
         if (leeway < 0) throw TemplateError.Evaluation("AssertionError", $"expected leeway >= 0, got {leeway}");
-        if (CodePoints.Count(text) <= length + leeway) return value;
+        if (count <= length + leeway) return value;
+        string text = PythonTypes.TextOf(value) ?? throw TemplateError.Type($"can only concatenate {PythonTypes.Name(value)} (not \"str\") to {PythonTypes.Name(value)}");
         string kept = text[..CodePoints.ToUnits(text, (int)(length - CodePoints.Count(end)))];
         if (!CallArguments.Flag(given[1], false)) kept = TextSplitting.AtFromEnd(kept, " ", 1)[0];
         return TextMethods.Like(value!, kept + (value is Markup ? Markup.Escape(end) : end));
@@ -131,18 +130,6 @@ internal static class TextFilters
         return count;
     }
 
-    public static object? WordWrap(Interpreter interpreter, object? value, CallArguments arguments)
-    {
-        object?[] given = arguments.Bind("do_wordwrap", 0, "width", "break_long_words", "wrapstring", "break_on_hyphens");
-        string text = PythonTypes.TextOf(value) ?? throw TemplateError.Type($"'{PythonTypes.Name(value)}' object has no attribute 'splitlines'");
-        interpreter.Budget.Text(text.Length);
-        string newline = given[2] is null || given[2] == CallArguments.Missing ? "\n" : TextMethods.RequireText("wordwrap", given[2]);
-        TextWrapping wrapping = new(CallArguments.Integer(given[0], 79), CallArguments.Flag(given[1], true), CallArguments.Flag(given[3], true));
-        List<string> lines = [.. TextSplitting.AtLineBreaks(text, keepEnds: false).Select(line => string.Join(newline, wrapping.Wrap(line)))];
-        interpreter.Budget.Text(lines.Sum(line => (long)line.Length + newline.Length));
-        return string.Join(newline, lines);
-    }
-
     public static object? UrlEncode(Interpreter interpreter, object? value, CallArguments arguments)
     {
         string Quote(object? part, bool query)
@@ -160,20 +147,5 @@ internal static class TextFilters
             parts.Add($"{Quote(items[0], query: true)}={Quote(items[1], query: true)}");
         }
         return interpreter.Budget.Made(string.Join('&', parts));
-    }
-
-    public static object? XmlAttributes(Interpreter interpreter, object? value, CallArguments arguments)
-    {
-        bool space = CallArguments.Flag(arguments.Bind("do_xmlattr", 0, "autospace")[0], true);
-        PythonDict dict = value as PythonDict ?? throw TemplateError.Evaluation("AttributeError", $"'{PythonTypes.Name(value)}' object has no attribute 'items'");
-        List<string> attributes = [];
-        foreach ((object? key, object? item) in dict.Items)
-        {
-            if (item is null or Undefined) continue;
-            string name = TextMethods.RequireText("xmlattr", key);
-            if (name.Any(character => character is (>= '\t' and <= '\r') or ' ' or '/' or '>' or '=')) throw TemplateError.Value($"Invalid character in attribute name: {PythonText.Repr(name, interpreter.Budget)}");
-            attributes.Add(string.Create(CultureInfo.InvariantCulture, $"{Markup.Escape(name)}=\"{Markup.Escape(item, interpreter.Budget)}\""));
-        }
-        return interpreter.Budget.Made((space && attributes.Count > 0 ? " " : "") + string.Join(' ', attributes));
     }
 }

@@ -11,7 +11,7 @@ internal static class TextMethods
     private static readonly Dictionary<string, Method> Table = new()
     {
         ["capitalize"] = Mapped("capitalize", TextCase.Capitalize),
-        ["casefold"] = Mapped("casefold", text => TextCase.Lower(TextCase.Upper(text))),
+        ["casefold"] = Mapped("casefold", TextCase.Fold),
         ["lower"] = Mapped("lower", TextCase.Lower),
         ["upper"] = Mapped("upper", TextCase.Upper),
         ["title"] = Mapped("title", TextCase.Title),
@@ -195,7 +195,7 @@ internal static class TextMethods
         foreach (char character in text)
         {
             long spaces = character != '\t' ? 0 : size <= 0 ? 0 : size - column % size;
-            interpreter.Budget.Text(expanded.Length + spaces);
+            if (spaces > 0) interpreter.Budget.Grown(expanded.Length, expanded.Length + spaces);
             if (character == '\t') expanded.Append(' ', (int)spaces);
             else expanded.Append(character);
             column = character is '\n' or '\r' ? 0 : column + (character == '\t' ? spaces : 1);

@@ -47,8 +47,7 @@ internal sealed partial class Interpreter
 
     private void Write(string text)
     {
-        Budget.Text(text.Length);
-        if ((long)_output.Length + text.Length > RenderBudget.MaxTextLength) Budget.Text((long)_output.Length + text.Length);
+        Budget.Grown(_output.Length, (long)_output.Length + text.Length);
         _output.Append(text);
     }
 }

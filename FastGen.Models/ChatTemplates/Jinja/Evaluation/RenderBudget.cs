@@ -28,6 +28,13 @@ internal sealed class RenderBudget
         Step(length / CharactersPerStep);
     }
 
+    /// <summary>Pays for the growth of a text that is being written, and refuses it when it got too long.</summary>
+    public void Grown(long before, long after)
+    {
+        if (after > MaxTextLength) Text(after);
+        Text(after - before);
+    }
+
     public string Made(string text)
     {
         Text(text.Length);
@@ -47,12 +54,12 @@ internal sealed class RenderBudget
     /// <summary>Pays for searching <paramref name="needle"/> in <paramref name="text"/>, whose worst case is their product.</summary>
     public void Search(string text, string needle) => Step((text.Length + (long)text.Length * needle.Length / 64) / CharactersPerStep);
 
-    /// <summary>Refuses to go deeper when the thread's stack is nearly used up.</summary>
+    /// <summary>Refuses to go deeper when the thread's stack is nearly used up. Every walk over nodes or values that calls itself asks first.</summary>
     public static void GuardStack()
     {
         if (!RuntimeHelpers.TryEnsureSufficientExecutionStack())
         {
-            throw TemplateError.Limit("Rendering went deeper than the stack allows: a macro, a loop or a value nests too deep.");
+            throw TemplateError.Limit("The template, or a value in it, nests deeper than the stack allows. Simplify it.");
         }
     }
 }

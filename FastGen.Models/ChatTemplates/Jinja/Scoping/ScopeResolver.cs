@@ -188,6 +188,7 @@ internal sealed class ScopeResolver
 
     private void Resolve(Expression? expression)
     {
+        RenderBudget.GuardStack();
         switch (expression)
         {
             case null:

@@ -89,6 +89,7 @@ internal sealed class SymbolCollector(SymbolTable symbols)
     public void Visit(Expression? expression)
     {
         if (expression is null) return;
+        RenderBudget.GuardStack();
         if (expression is NameExpression name) _symbols.Load(name.Name);
         else foreach (Expression child in Syntax.Children(expression)) Visit(child);
     }

@@ -41,6 +41,7 @@ internal static class Syntax
     {
         void Read(Expression? expression)
         {
+            RenderBudget.GuardStack();
             if (expression is NameExpression { Use: NameUse.Load } name)
             {
                 if (open.Contains(name.Name)) found.Add(name.Name);

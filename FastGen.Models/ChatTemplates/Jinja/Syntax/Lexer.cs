@@ -15,6 +15,9 @@ internal sealed class Lexer
     // True at the start of the template and after a match that ended in a newline.
     private bool _lineStarting = true;
 
+    // Lines of the white space that a '-' stripped before a tag.
+    private int _pendingLines;
+
     private Lexer(string source)
     {
         _source = source;
@@ -64,7 +67,6 @@ internal sealed class Lexer
     /// <summary>What is left of the text before a tag whose whitespace sign is <paramref name="sign"/>.</summary>
     private string Strip(string text, char sign, bool lstrip)
     {
-        // Lines are counted from the text as written.
         if (sign == '-')
         {
             string kept = PythonChar.TrimEnd(text);
@@ -76,8 +78,6 @@ internal sealed class Lexer
         bool indentOnly = (lineStart > 0 || _lineStarting) && PythonChar.IsSpace(text.AsSpan(lineStart));
         return indentOnly ? text[..lineStart] : text;
     }
-
-    private int _pendingLines;
 
     private void AddData(string text)
     {

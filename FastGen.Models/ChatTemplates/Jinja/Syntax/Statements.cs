@@ -76,8 +76,6 @@ internal sealed class MacroDefinition(string? name, IReadOnlyList<NameExpression
     public int CallerSlot { get; set; } = -1;
     public int KeywordsSlot { get; set; } = -1;
     public int VariadicSlot { get; set; } = -1;
-
-    public bool HasCallerParameter => Parameters.Any(parameter => parameter.Name == "caller");
 }
 
 internal sealed class MacroStatement(NameExpression target, MacroDefinition definition, int line) : Statement(line)

@@ -67,7 +67,7 @@ internal static class PythonIndexing
     {
         value = null;
         string text = PythonTypes.TextOf(target)!;
-        budget.Step(text.Length / 64);
+        budget.Step(text.Length / 16);
         if (!TryIndex(key, CodePoints.Count(text), out int index)) return false;
         int position = CodePoints.ToUnits(text, index);
         string character = text.Substring(position, char.IsHighSurrogate(text[position]) && position + 1 < text.Length ? 2 : 1);

@@ -63,8 +63,7 @@ internal static class PythonText
             case Callable callable: text.Append($"<{callable.TypeName} {callable.Name}>"); break;
             default: text.Append($"<{PythonTypes.Name(value)} object>"); break;
         }
-        budget.Text(text.Length - start);
-        budget.Text(text.Length);
+        budget.Grown(start, text.Length);
     }
 
     private static void WriteItems(StringBuilder text, char open, IEnumerable<object?> items, string close, RenderBudget budget)
