@@ -1,5 +1,4 @@
 using FastGen.Models.Tokenizers;
-using Microsoft.ML.Tokenizers;
 
 namespace FastGen.Models;
 
@@ -9,11 +8,10 @@ public static class TokenizerLoader
     /// <summary>
     /// Reads the tokenizer of a model folder: <c>tokenizer.json</c>, else <c>tokenizer.model</c> (SentencePiece, or Llama 3's list of byte
     /// strings), else <c>vocab.json</c> with <c>merges.txt</c>, else <c>qwen.tiktoken</c>; each with <c>tokenizer_config.json</c> beside it.
-    /// The result is a <see cref="HuggingFaceTokenizer"/>.
     /// </summary>
     /// <exception cref="FileNotFoundException">The folder has none of these files.</exception>
     /// <exception cref="TokenizerFileException">A file is broken or asks for what is not supported.</exception>
-    public static Tokenizer Load(string modelFolder)
+    public static HuggingFaceTokenizer Load(string modelFolder)
     {
         ArgumentNullException.ThrowIfNull(modelFolder);
         string json = Path.Combine(modelFolder, "tokenizer.json");

@@ -18,6 +18,7 @@ internal sealed class ModelReader
     private MergeTable? _merges;
     private long _mergesStart = -1;
     private byte[] _token = new byte[256];
+    private byte[] _leftToken = new byte[256];
 
     /// <summary>A reader for the file's bytes.</summary>
     public ModelReader(string file, byte[] json)
@@ -142,11 +143,10 @@ internal sealed class ModelReader
     private MergeProblem ReadMergePair(ref Utf8JsonReader reader, MergeTableBuilder merges)
     {
         if (!reader.Read() || reader.TokenType != JsonTokenType.String) return MergeProblem.NotAPair;
-        byte[] left = VocabularyReader.Utf8(ref reader, ref _token).ToArray();
+        ReadOnlySpan<byte> left = VocabularyReader.Utf8(ref reader, ref _leftToken);
         if (!reader.Read() || reader.TokenType != JsonTokenType.String) return MergeProblem.NotAPair;
         ReadOnlySpan<byte> right = VocabularyReader.Utf8(ref reader, ref _token);
-        MergeProblem problem = merges.Add(left, right);
-        return reader.Read() && reader.TokenType == JsonTokenType.EndArray ? problem : MergeProblem.NotAPair;
+        return reader.Read() && reader.TokenType == JsonTokenType.EndArray ? merges.Add(left, right) : MergeProblem.NotAPair;
     }
 
     private JsonField Setting(string name) => new(_file, $"model.{name}", _settings.GetValueOrDefault(name));

@@ -28,7 +28,7 @@ internal static class TokenizerKit
 
     /// <summary>The tokenizer of a folder, from its <c>tokenizer.json</c> if it has one.</summary>
     public static HuggingFaceTokenizer Load(string path) => Loaded.GetOrAdd(path, static path => new Lazy<HuggingFaceTokenizer>(
-        () => JsonFile(path) is { } json ? TokenizerLoader.LoadFile(json) : (HuggingFaceTokenizer)TokenizerLoader.Load(path))).Value;
+        () => JsonFile(path) is { } json ? TokenizerLoader.LoadFile(json) : TokenizerLoader.Load(path))).Value;
 
     /// <summary>The cases of a file of the kit; none where the folder lacks it.</summary>
     public static IReadOnlyList<JsonElement> Cases(string path, string file)
