@@ -40,7 +40,7 @@ public static class TokenizerBenchmark
         for (int round = 0; round < 3; round++)
         {
             Stopwatch watch = Stopwatch.StartNew();
-            tokenizer = File.Exists(path) ? TokenizerLoader.LoadFile(path) : (HuggingFaceTokenizer)TokenizerLoader.Load(path);
+            tokenizer = File.Exists(path) ? TokenizerLoader.LoadFile(path) : TokenizerLoader.Load(path);
             Print(round == 0 ? "load, first" : "load, again", $"{watch.ElapsedMilliseconds} ms");
         }
         return tokenizer!;

@@ -1,5 +1,4 @@
 using FastGen.Models.Tokenizers;
-using Microsoft.ML.Tokenizers;
 
 namespace FastGen.Models;
 
@@ -9,18 +8,17 @@ public static class TokenizerLoader
     /// <summary>
     /// Reads the tokenizer of a model folder: <c>tokenizer.json</c>, else <c>tokenizer.model</c> (SentencePiece, or Llama 3's list of byte
     /// strings), else <c>vocab.json</c> with <c>merges.txt</c>, else <c>qwen.tiktoken</c>; each with <c>tokenizer_config.json</c> beside it.
-    /// The result is a <see cref="HuggingFaceTokenizer"/>.
     /// </summary>
     /// <exception cref="FileNotFoundException">The folder has none of these files.</exception>
     /// <exception cref="TokenizerFileException">A file is broken or asks for what is not supported.</exception>
-    public static Tokenizer Load(string modelFolder) => TryLoad(modelFolder) ?? throw new FileNotFoundException(
+    public static HuggingFaceTokenizer Load(string modelFolder) => TryLoad(modelFolder) ?? throw new FileNotFoundException(
         $"No tokenizer in '{modelFolder}': looked for tokenizer.json, tokenizer.model, vocab.json with merges.txt, and qwen.tiktoken. "
         + "Put the model's tokenizer files there, set PipelineOptions.Tokenizer to a tokenizer of your own, or pass token ids instead of text.",
         Path.Combine(modelFolder, "tokenizer.json"));
 
     /// <summary>As <see cref="Load"/>, but null where the folder has none of these files.</summary>
     /// <exception cref="TokenizerFileException">A file is broken or asks for what is not supported.</exception>
-    public static Tokenizer? TryLoad(string modelFolder)
+    public static HuggingFaceTokenizer? TryLoad(string modelFolder)
     {
         ArgumentNullException.ThrowIfNull(modelFolder);
         string json = Path.Combine(modelFolder, "tokenizer.json");

@@ -8,13 +8,17 @@ namespace FastGen.Models.Tokenizers;
 /// </summary>
 internal sealed class ModelReader
 {
+    private const string PrefixSetting = "continuing_subword_prefix";
+
     private readonly string _file;
     private readonly byte[] _json;
     private readonly Dictionary<string, JsonElement> _settings = [];
     private readonly List<double> _scores = [];
     private Vocabulary? _vocabulary;
+    private MergeTable? _merges;
     private long _mergesStart = -1;
     private byte[] _token = new byte[256];
+    private byte[] _leftToken = new byte[256];
 
     /// <summary>A reader for the file's bytes.</summary>
     public ModelReader(string file, byte[] json)
@@ -36,7 +40,11 @@ internal sealed class ModelReader
                 case "vocab":
                     ReadVocabulary(ref reader);
                     break;
+                case "merges" when _vocabulary is not null && _settings.ContainsKey(PrefixSetting):
+                    _merges = ReadMerges(ref reader, _vocabulary, Setting(PrefixSetting).AsString(absent: "").Length);
+                    break;
                 case "merges":
+                    // They need the vocabulary and the prefix; where these stand behind, the merges are read last.
                     _mergesStart = reader.TokenStartIndex;
                     reader.Skip();
                     break;
@@ -87,10 +95,10 @@ internal sealed class ModelReader
             FuseUnknown = Setting("fuse_unk").AsBoolean(false),
             ByteFallback = Setting("byte_fallback").AsBoolean(false),
             IgnoreMerges = Setting("ignore_merges").AsBoolean(false),
-            ContinuingSubwordPrefix = Setting("continuing_subword_prefix").AsString(absent: ""),
+            ContinuingSubwordPrefix = Setting(PrefixSetting).AsString(absent: ""),
             EndOfWordSuffix = Setting("end_of_word_suffix").AsString(absent: ""),
         };
-        return new BytePairModel(vocabulary, ReadMerges(vocabulary, options.ContinuingSubwordPrefix.Length), options);
+        return new BytePairModel(vocabulary, _merges ?? ReadSkippedMerges(vocabulary, options.ContinuingSubwordPrefix.Length), options);
     }
 
     private int? UnknownId(Vocabulary vocabulary)
@@ -107,12 +115,17 @@ internal sealed class ModelReader
         _vocabulary = reader.TokenType == JsonTokenType.StartArray ? vocabulary.ReadScores(ref reader, _scores) : vocabulary.ReadIds(ref reader);
     }
 
-    private MergeTable ReadMerges(Vocabulary vocabulary, int prefixLength)
+    private MergeTable ReadSkippedMerges(Vocabulary vocabulary, int prefixLength)
     {
         if (_mergesStart < 0) throw Fault("model.merges", "is absent");
-        MergeTableBuilder merges = new(vocabulary, prefixLength);
         Utf8JsonReader reader = new(_json.AsSpan((int)_mergesStart));
         reader.Read();
+        return ReadMerges(ref reader, vocabulary, prefixLength);
+    }
+
+    private MergeTable ReadMerges(ref Utf8JsonReader reader, Vocabulary vocabulary, int prefixLength)
+    {
+        MergeTableBuilder merges = new(vocabulary, prefixLength);
         if (reader.TokenType != JsonTokenType.StartArray) throw Fault("model.merges", "must be an array");
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
@@ -130,11 +143,10 @@ internal sealed class ModelReader
     private MergeProblem ReadMergePair(ref Utf8JsonReader reader, MergeTableBuilder merges)
     {
         if (!reader.Read() || reader.TokenType != JsonTokenType.String) return MergeProblem.NotAPair;
-        byte[] left = VocabularyReader.Utf8(ref reader, ref _token).ToArray();
+        ReadOnlySpan<byte> left = VocabularyReader.Utf8(ref reader, ref _leftToken);
         if (!reader.Read() || reader.TokenType != JsonTokenType.String) return MergeProblem.NotAPair;
         ReadOnlySpan<byte> right = VocabularyReader.Utf8(ref reader, ref _token);
-        MergeProblem problem = merges.Add(left, right);
-        return reader.Read() && reader.TokenType == JsonTokenType.EndArray ? problem : MergeProblem.NotAPair;
+        return reader.Read() && reader.TokenType == JsonTokenType.EndArray ? merges.Add(left, right) : MergeProblem.NotAPair;
     }
 
     private JsonField Setting(string name) => new(_file, $"model.{name}", _settings.GetValueOrDefault(name));

@@ -11,12 +11,10 @@ namespace FastGen.Models.Tokenizers;
 /// </summary>
 internal sealed class RegexPattern : TextPattern
 {
-    // .NET reads these as something else instead of refusing them.
-    private static readonly string[] ForeignSyntax = ["[[:", "&&", "\\K", "\\R", "\\X"];
-    private static readonly TimeSpan LongestMatch = TimeSpan.FromSeconds(10);
     // Oniguruma's ^ and $ are the ends of lines.
     private const RegexOptions Options = RegexOptions.CultureInvariant | RegexOptions.Multiline;
 
+    private static readonly TimeSpan LongestMatch = TimeSpan.FromSeconds(10);
     private static readonly char[] StandIns = ChooseStandIns();
 
     private readonly Regex _regex;
@@ -29,7 +27,7 @@ internal sealed class RegexPattern : TextPattern
         Gpt2WordPattern.Expression => Gpt2WordPattern.Instance,
         Cl100kWordPattern.Llama3Expression => Cl100kWordPattern.Llama3,
         Cl100kWordPattern.QwenExpression => Cl100kWordPattern.Qwen,
-        _ => new RegexPattern(Compile(PossessiveQuantifiers.ToAtomicGroups(expression))),
+        _ => new RegexPattern(Compile(OnigurumaSyntax.ToDotNet(expression))),
     };
 
     /// <inheritdoc/>
@@ -61,10 +59,6 @@ internal sealed class RegexPattern : TextPattern
 
     private static Regex Compile(string expression)
     {
-        foreach (string foreign in ForeignSyntax)
-        {
-            if (expression.Contains(foreign, StringComparison.Ordinal)) throw new ArgumentException($"'{foreign}' is Oniguruma's own syntax");
-        }
         try
         {
             return new Regex(expression, Options | RegexOptions.NonBacktracking, LongestMatch);

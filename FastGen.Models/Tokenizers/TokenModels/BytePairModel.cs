@@ -32,12 +32,14 @@ internal sealed class BytePairModel : TokenModel
 {
     private const int StackSymbols = 128;
     private const int NoId = -1;
+    private const char VisibleSpace = '\u2581';
 
     private readonly MergeTable _merges;
     private readonly BytePairOptions _options;
     private readonly WordCache _cache = new();
     private readonly int[] _byteFallbackIds = new int[256];
     private readonly int[] _alphabetIds = new int[256];
+    private readonly bool _wordsAreIndependent;
 
     /// <summary>A model over the tokens and merges; <paramref name="pieceIsRaw"/> as for <see cref="WithRawPieces"/>.</summary>
     public BytePairModel(Vocabulary vocabulary, MergeTable merges, BytePairOptions options, bool pieceIsRaw = false) : base(vocabulary)
@@ -50,6 +52,7 @@ internal sealed class BytePairModel : TokenModel
             _byteFallbackIds[value] = vocabulary.IdOf(string.Create(CultureInfo.InvariantCulture, $"<0x{value:X2}>"));
             _alphabetIds[value] = vocabulary.IdOf([ByteAlphabet.ToCharacter((byte)value)]);
         }
+        _wordsAreIndependent = !pieceIsRaw && !IsDecorated && !options.IgnoreMerges && NoTokenSpansWords(vocabulary);
     }
 
     /// <summary>True when pieces are plain text that the model itself turns into the alphabet of bytes.</summary>
@@ -61,12 +64,48 @@ internal sealed class BytePairModel : TokenModel
     /// </summary>
     public BytePairModel? WithRawPieces()
     {
-        bool plain = _options.ContinuingSubwordPrefix.Length == 0 && _options.EndOfWordSuffix.Length == 0;
-        return plain && !_alphabetIds.Contains(NoId) ? new BytePairModel(Vocabulary, _merges, _options, pieceIsRaw: true) : null;
+        return !IsDecorated && !_alphabetIds.Contains(NoId) ? new BytePairModel(Vocabulary, _merges, _options, pieceIsRaw: true) : null;
     }
+
+    private bool IsDecorated => _options.ContinuingSubwordPrefix.Length > 0 || _options.EndOfWordSuffix.Length > 0;
 
     /// <inheritdoc/>
     public override void Tokenize(ReadOnlySpan<char> piece, TokenSink sink)
+    {
+        while (_wordsAreIndependent && EndOfFirstWord(piece) is int end && end < piece.Length)
+        {
+            TokenizeWord(piece[..end], sink);
+            piece = piece[end..];
+        }
+        TokenizeWord(piece, sink);
+    }
+
+    /// <summary>
+    /// True when no token has a visible space behind another character. Then no merge reaches across the start of a word, and the words of
+    /// a whole text can be encoded one by one, which the cache makes cheap.
+    /// </summary>
+    private static bool NoTokenSpansWords(Vocabulary vocabulary)
+    {
+        if (vocabulary.IdOf([VisibleSpace]) < 0) return false;
+        Span<byte> space = stackalloc byte[3];
+        Encoding.UTF8.GetBytes([VisibleSpace], space);
+        for (int id = 0; id < vocabulary.IdLimit; id++)
+        {
+            ReadOnlySpan<byte> token = vocabulary.Utf8Of(id);
+            while (token.StartsWith(space)) token = token[space.Length..];
+            if (token.IndexOf(space) >= 0) return false;
+        }
+        return true;
+    }
+
+    private static int EndOfFirstWord(ReadOnlySpan<char> piece)
+    {
+        int letters = piece.IndexOfAnyExcept(VisibleSpace);
+        int next = letters < 0 ? -1 : piece[letters..].IndexOf(VisibleSpace);
+        return next < 0 ? piece.Length : letters + next;
+    }
+
+    private void TokenizeWord(ReadOnlySpan<char> piece, TokenSink sink)
     {
         bool cacheable = sink.Offsets is null && piece.Length <= WordCache.LongestWord;
         int slot = 0;
@@ -119,7 +158,6 @@ internal sealed class BytePairModel : TokenModel
 
     private int ReadCharacters(ReadOnlySpan<char> piece, Span<Symbol> symbols)
     {
-        bool decorated = _options.ContinuingSubwordPrefix.Length > 0 || _options.EndOfWordSuffix.Length > 0;
         Span<byte> utf8 = stackalloc byte[4];
         int count = 0;
         bool previousUnknown = false;
@@ -127,7 +165,7 @@ internal sealed class BytePairModel : TokenModel
         {
             Rune.DecodeFromUtf16(piece[index..], out Rune rune, out int consumed);
             int length = rune.EncodeToUtf8(utf8);
-            int id = decorated ? DecoratedId(rune, index == 0, index + consumed == piece.Length) : Vocabulary.IdOf(utf8[..length]);
+            int id = IsDecorated ? DecoratedId(rune, index == 0, index + consumed == piece.Length) : Vocabulary.IdOf(utf8[..length]);
             index += consumed;
             if (id == NoId && FallBackToBytes(utf8[..length], symbols[count..]))
             {

@@ -14,7 +14,7 @@ internal sealed class MergeTable
     /// <summary>A table for at most <paramref name="capacity"/> merges.</summary>
     public MergeTable(int capacity)
     {
-        int bits = BitOperations.Log2(BitOperations.RoundUpToPowerOf2((uint)Math.Max(16, capacity * 2L)));
+        int bits = BitOperations.Log2(BitOperations.RoundUpToPowerOf2((uint)Math.Max(16, capacity * 7L / 5)));
         _slots = new Slot[1 << bits];
         _shift = 64 - bits;
     }

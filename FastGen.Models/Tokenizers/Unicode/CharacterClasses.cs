@@ -24,6 +24,9 @@ internal enum CharacterClass : byte
 
     /// <summary>What <c>\w</c> matches: letters, marks, decimal and letter numbers, connectors, joiners.</summary>
     Word = 16,
+
+    /// <summary>Half of a character beyond the basic plane; only code units have it.</summary>
+    Surrogate = 32,
 }
 
 /// <summary>Looks up <see cref="CharacterClass"/> by code point, beyond the basic plane as well.</summary>
@@ -49,17 +52,12 @@ internal static class CharacterClasses
 
     private static readonly CharacterClass[] BasicPlane = ClassifyBasicPlane();
 
-    /// <summary>The classes of a code unit; a surrogate has none.</summary>
-    public static CharacterClass Of(char character) => BasicPlane[character];
-
     /// <summary>The classes of the character at <paramref name="index"/> and its <paramref name="length"/> in code units.</summary>
     public static CharacterClass At(ReadOnlySpan<char> text, int index, out int length)
     {
-        char character = text[index];
+        CharacterClass classes = BasicPlane[text[index]];
         length = 1;
-        if (!char.IsHighSurrogate(character) || index + 1 >= text.Length || !char.IsLowSurrogate(text[index + 1])) return BasicPlane[character];
-        length = 2;
-        return Classify(new Rune(character, text[index + 1]));
+        return (classes & CharacterClass.Surrogate) == 0 ? classes : ClassifyPair(text, index, out length);
     }
 
     /// <summary>The classes of <paramref name="rune"/>.</summary>
@@ -68,12 +66,18 @@ internal static class CharacterClasses
     /// <summary>True for a character that is neither letter, number nor white space.</summary>
     public static bool IsSymbol(CharacterClass classes) => (classes & LetterOrNumberOrSpace) == 0;
 
+    private static CharacterClass ClassifyPair(ReadOnlySpan<char> text, int index, out int length)
+    {
+        Rune.DecodeFromUtf16(text[index..], out Rune rune, out length);
+        return Of(rune);
+    }
+
     private static CharacterClass[] ClassifyBasicPlane()
     {
         CharacterClass[] classes = new CharacterClass[char.MaxValue + 1];
         for (int value = 0; value < classes.Length; value++)
         {
-            if (Rune.IsValid(value)) classes[value] = Classify(new Rune(value));
+            classes[value] = Rune.IsValid(value) ? Classify(new Rune(value)) : CharacterClass.Surrogate;
         }
         return classes;
     }

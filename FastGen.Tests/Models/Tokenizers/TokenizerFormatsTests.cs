@@ -22,10 +22,12 @@ internal sealed class TokenizerFormatsTests
     public void Load_TokenizerModelNotLegacy_GivesHuggingFaceIds(string? folder)
     {
         string path = TokenizerKit.PathOf(folder);
+        JsonElement[] goldens = [.. TokenizerKit.Cases(path, "goldens.json").Where(golden => golden.TryGetProperty("sentencepiece_ids", out _))];
+        if (goldens.Length == 0) Assert.Ignore("No golden tells the two apart.");
         using TemporaryFolder copy = new(path, ["tokenizer.model"]);
         copy.Write("tokenizer_config.json", """{"legacy": false, "tokenizer_class": "LlamaTokenizer"}""");
-        HuggingFaceTokenizer tokenizer = (HuggingFaceTokenizer)TokenizerLoader.Load(copy.Path);
-        foreach (JsonElement golden in TokenizerKit.Cases(path, "goldens.json").Where(golden => golden.TryGetProperty("sentencepiece_ids", out _)))
+        HuggingFaceTokenizer tokenizer = TokenizerLoader.Load(copy.Path);
+        foreach (JsonElement golden in goldens)
         {
             string text = golden.GetProperty("text").GetString()!;
             IReadOnlyList<int> ids = tokenizer.EncodeToIds(text);
@@ -56,7 +58,7 @@ internal sealed class TokenizerFormatsTests
         string path = TokenizerKit.PathOf(folder);
         using TemporaryFolder copy = new(path, ["qwen.tiktoken", "tokenizer_config.json"]);
         CheckGoldens(path, copy.Path, golden => TokenizerKit.Ids(golden, "ids"));
-        HuggingFaceTokenizer tokenizer = (HuggingFaceTokenizer)TokenizerLoader.Load(copy.Path);
+        HuggingFaceTokenizer tokenizer = TokenizerLoader.Load(copy.Path);
         Assert.That(tokenizer.Encode("<|im_start|>a<|im_end|><|extra_204|>"), Is.EqualTo(new[] { 151644, 64, 151645, 151850 }));
         Assert.That(tokenizer.EndOfSentenceId, Is.EqualTo(151643));
     }
@@ -71,7 +73,7 @@ internal sealed class TokenizerFormatsTests
 
     private static void CheckGoldens(string path, string copy, Func<JsonElement, int[]> expectedIds)
     {
-        HuggingFaceTokenizer tokenizer = (HuggingFaceTokenizer)TokenizerLoader.Load(copy);
+        HuggingFaceTokenizer tokenizer = TokenizerLoader.Load(copy);
         List<string> failures = [];
         IReadOnlyList<JsonElement> goldens = TokenizerKit.Cases(path, "goldens.json");
         foreach (JsonElement golden in goldens)

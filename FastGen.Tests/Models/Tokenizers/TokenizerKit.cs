@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Text.Json;
 using FastGen.Models;
 
@@ -6,6 +7,8 @@ namespace FastGen.Tests;
 /// <summary>Reads the tokenizer folders of the conformance kit.</summary>
 internal static class TokenizerKit
 {
+    private static readonly ConcurrentDictionary<string, Lazy<HuggingFaceTokenizer>> Loaded = new(StringComparer.Ordinal);
+
     /// <summary>The folders with tokenizers, as <c>trained/NAME</c> and <c>published/NAME</c>; a single null where the kit is absent.</summary>
     public static IEnumerable<string?> Folders()
     {
@@ -24,7 +27,8 @@ internal static class TokenizerKit
         .Order(StringComparer.Ordinal).FirstOrDefault();
 
     /// <summary>The tokenizer of a folder, from its <c>tokenizer.json</c> if it has one.</summary>
-    public static HuggingFaceTokenizer Load(string path) => JsonFile(path) is { } json ? TokenizerLoader.LoadFile(json) : (HuggingFaceTokenizer)TokenizerLoader.Load(path);
+    public static HuggingFaceTokenizer Load(string path) => Loaded.GetOrAdd(path, static path => new Lazy<HuggingFaceTokenizer>(
+        () => JsonFile(path) is { } json ? TokenizerLoader.LoadFile(json) : TokenizerLoader.Load(path))).Value;
 
     /// <summary>The cases of a file of the kit; none where the folder lacks it.</summary>
     public static IReadOnlyList<JsonElement> Cases(string path, string file)

@@ -1,0 +1,168 @@
+using System.Buffers;
+using System.Diagnostics;
+using System.Text;
+using FastGen.Models;
+using Microsoft.ML.Tokenizers;
+
+namespace FastGen.Tests;
+
+/// <summary>The public surface, on small tokenizers written here.</summary>
+[TestFixture]
+[Parallelizable(ParallelScope.All)]
+internal sealed class HuggingFaceTokenizerTests
+{
+    private const string ByteLevel = """
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true}, "decoder": {"type": "ByteLevel"},
+        "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}], "special_tokens": {"<s>": {"ids": [260]}}},
+        "added_tokens": [{"id": 260, "content": "<s>", "special": true}, {"id": 261, "content": "<tool>", "special": false}]
+        """;
+
+    private static readonly HuggingFaceTokenizer Tokenizer = Load(ByteLevel, "\u0120h", "el", "lo", "\u0120w");
+
+    [Test]
+    public void Encode_WithAndWithoutSpecialTokens_AddsThemOnlyWhenAsked()
+    {
+        Assert.That(Tokenizer.Encode("a"), Is.EqualTo(new[] { 260, 'a' }));
+        Assert.That(Tokenizer.Encode("a", addSpecialTokens: false), Is.EqualTo(new[] { (int)'a' }));
+        Assert.That(Tokenizer.EncodeToIds("a"), Is.EqualTo(new[] { (int)'a' }));
+        Assert.That(Tokenizer.EncodeToIds("<s>a"), Is.EqualTo(new[] { 260, 'a' }), "written out they are recognised");
+        Assert.That(Tokenizer.CountTokens("hello"), Is.EqualTo(3));
+    }
+
+    [Test]
+    public void Decode_SpecialTokens_SkippedUnlessAsked()
+    {
+        int[] ids = [260, 'a', 261, 9999, -1];
+        Assert.That(Tokenizer.Decode(ids), Is.EqualTo("a<tool>"));
+        Assert.That(Tokenizer.Decode((IEnumerable<int>)ids), Is.EqualTo("a<tool>"));
+        Assert.That(Tokenizer.Decode(ids, skipSpecialTokens: false), Is.EqualTo("<s>a<tool>"));
+        Assert.That(((Tokenizer)Tokenizer).Decode(ids), Is.EqualTo("a<tool>"));
+    }
+
+    [Test]
+    public void EncodeToTokens_Text_OffsetsCoverWholeCharacters()
+    {
+        const string Text = "h\u00E9llo <s> \U0001F680 hw";
+        IReadOnlyList<EncodedToken> tokens = Tokenizer.EncodeToTokens(Text, out string? normalized);
+        Assert.That(normalized, Is.Null);
+        Assert.That(tokens.Select(token => token.Id), Is.EqualTo(Tokenizer.EncodeToIds(Text)));
+        Assert.That(Text[tokens[0].Offset], Is.EqualTo("h"));
+        Assert.That(Text[tokens[1].Offset], Is.EqualTo("\u00E9"), "the first of its two bytes");
+        Assert.That(Text[tokens[2].Offset], Is.EqualTo("\u00E9"));
+        Assert.That(tokens.Select(token => Text[token.Offset]), Does.Contain("<s>").And.Contain("\U0001F680"));
+        Assert.That(tokens.Zip(tokens.Skip(1)).All(pair => pair.First.Offset.Start.Value <= pair.Second.Offset.Start.Value));
+        Assert.That(tokens[^1].Offset.End.Value, Is.EqualTo(Text.Length));
+    }
+
+    [Test]
+    public void EncodeToTokens_NormalizedText_OffsetsReferToIt()
+    {
+        HuggingFaceTokenizer tokenizer = Load("""
+            "normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Metaspace", "replacement": "_"}]}
+            """, "_h");
+        IReadOnlyList<EncodedToken> tokens = tokenizer.EncodeToTokens("HE Y", out string? normalized);
+        Assert.That(normalized, Is.EqualTo("he y"));
+        Assert.That(tokens.Select(token => token.Value), Is.EqualTo(new[] { "_h", "e", "_", "y" }));
+        Assert.That(tokens.Select(token => normalized![token.Offset]), Is.EqualTo(new[] { "h", "e", " ", "y" }));
+    }
+
+    [Test]
+    public void EncodeToIds_AtMostSoManyTokens_TellsHowFarItCame()
+    {
+        IReadOnlyList<int> ids = Tokenizer.EncodeToIds("hello hello", 4, out _, out int consumed);
+        Assert.That(ids, Is.EqualTo(Tokenizer.EncodeToIds("hello h")));
+        Assert.That(consumed, Is.EqualTo("hello h".Length));
+        Assert.That(Tokenizer.GetIndexByTokenCount("hello hello", 4, out _, out int count), Is.EqualTo("hello h".Length));
+        Assert.That(count, Is.EqualTo(4));
+    }
+
+    [Test]
+    public void Decode_IntoBuffer_StopsAtWholeCharacters()
+    {
+        int[] ids = [.. Tokenizer.EncodeToIds("h\u00E9")];
+        Span<char> buffer = stackalloc char[8];
+        Assert.That(Tokenizer.Decode(ids, buffer, out int consumed, out int written), Is.EqualTo(OperationStatus.Done));
+        Assert.That((consumed, written, buffer[..written].ToString()), Is.EqualTo((3, 2, "h\u00E9")));
+        Assert.That(Tokenizer.Decode(ids[..2], buffer, out consumed, out written), Is.EqualTo(OperationStatus.NeedMoreData));
+        Assert.That((consumed, written), Is.EqualTo((1, 1)));
+        Assert.That(Tokenizer.Decode(ids, buffer[..1], out consumed, out written), Is.EqualTo(OperationStatus.DestinationTooSmall));
+        Assert.That((consumed, written), Is.EqualTo((1, 1)));
+    }
+
+    [Test]
+    public void TokensAndIds_LookUps_GoBothWays()
+    {
+        Assert.That(Tokenizer.IdToToken(260), Is.EqualTo("<s>"));
+        Assert.That(Tokenizer.TokenToId("\u0120h"), Is.EqualTo(256));
+        Assert.That(Tokenizer.TokenToId("absent"), Is.Null);
+        Assert.That(Tokenizer.IdToToken(-1), Is.Null);
+        Assert.That(Tokenizer.IsSpecial(260), Is.True);
+        Assert.That(Tokenizer.IsSpecial(261), Is.False);
+        Assert.That(Tokenizer.VocabularySize, Is.EqualTo(262));
+        Assert.That(Tokenizer.BeginningOfSentenceId, Is.Null);
+    }
+
+    [Test]
+    public void Encode_LoneSurrogates_CountAsReplacementCharacters() =>
+        Assert.That(Tokenizer.Encode("a\uD800b\uDC00"), Is.EqualTo(Tokenizer.Encode("a\uFFFDb\uFFFD")));
+
+    [Test]
+    public void Load_Configuration_GivesSpecialTokens()
+    {
+        using TemporaryFolder folder = new();
+        folder.Write("tokenizer.json", """{"model": {"type": "BPE", "vocab": {"a": 0, "<e>": 1}, "merges": []}}""");
+        folder.Write("tokenizer_config.json", """
+            {"bos_token": {"content": "<b>"}, "eos_token": "<e>", "added_tokens_decoder": {"5": {"content": "<b>", "special": true}}, "tokenizer_class": "LlamaTokenizer", "add_bos_token": true}
+            """);
+        HuggingFaceTokenizer tokenizer = TokenizerLoader.Load(folder.Path);
+        Assert.That((tokenizer.BeginningOfSentenceId, tokenizer.EndOfSentenceId, tokenizer.IsSpecial(1)), Is.EqualTo((5, 1, true)));
+        Assert.That(tokenizer.Encode("a<e>"), Is.EqualTo(new[] { 5, 0, 1 }));
+    }
+
+    [Test]
+    public void Encode_ManyThreads_GiveTheSameIds()
+    {
+        string[] texts = [.. Enumerable.Range(0, 2000).Select(i => $"hello w{i % 700} lo{i} \u4E2D{i}")];
+        IReadOnlyList<int>[] expected = [.. texts.Select(text => Load(ByteLevel, "\u0120h", "el", "lo", "\u0120w").Encode(text)).Take(20)];
+        Parallel.For(0, texts.Length, i => Assert.That(Tokenizer.Decode(Tokenizer.Encode(texts[i])), Is.EqualTo(texts[i])));
+        for (int i = 0; i < expected.Length; i++) Assert.That(Tokenizer.Encode(texts[i]), Is.EqualTo(expected[i]));
+    }
+
+    [TestCaseSource(nameof(TrainedFolders))]
+    public void Encode_OneMegabyteOfAnything_TakesBoundedTime(string? folder)
+    {
+        HuggingFaceTokenizer tokenizer = TokenizerKit.Load(TokenizerKit.PathOf(folder));
+        byte[] random = new byte[1 << 20];
+        new Random(3).NextBytes(random);
+        Dictionary<string, string> texts = new()
+        {
+            ["one letter"] = new string('a', 1 << 20),
+            ["spaces"] = new string(' ', 1 << 20),
+            ["random bytes"] = Encoding.Latin1.GetString(random)[..(1 << 19)],
+            ["Chinese"] = string.Create(1 << 18, 0, static (characters, _) =>
+            {
+                for (int i = 0; i < characters.Length; i++) characters[i] = (char)(0x4E00 + (i * 7919 % 20_000));
+            }),
+        };
+        foreach ((string name, string text) in texts)
+        {
+            Stopwatch watch = Stopwatch.StartNew();
+            IReadOnlyList<int> ids = tokenizer.Encode(text, addSpecialTokens: false);
+            Assert.That(watch.Elapsed, Is.LessThan(TimeSpan.FromSeconds(30)), name);
+            Assert.That(ids, Is.Not.Empty);
+        }
+    }
+
+    // They have every kind of pipeline and small vocabularies.
+    private static IEnumerable<string?> TrainedFolders() => ConformanceKit.Root is null ? [null] : TokenizerKit.Folders().Where(folder => folder!.StartsWith("trained/", StringComparison.Ordinal));
+
+    // The vocabulary has the 256 bytes, each with its value as id, and the given tokens behind.
+    private static HuggingFaceTokenizer Load(string sections, params string[] tokens)
+    {
+        IEnumerable<string> vocabulary = Enumerable.Range(0, 256).Select(value => FastGen.Models.Tokenizers.ByteAlphabet.ToCharacter((byte)value).ToString()).Concat(tokens);
+        string entries = string.Join(", ", vocabulary.Select((token, id) => $"{System.Text.Json.JsonSerializer.Serialize(token)}: {id}"));
+        string merges = string.Join(", ", tokens.Select(token => $"\"{token[0]} {token[1..]}\""));
+        using TemporaryFolder folder = new();
+        return TokenizerLoader.LoadFile(folder.Write("tokenizer.json", "{" + sections + ", \"model\": {\"type\": \"BPE\", \"vocab\": {" + entries + "}, \"merges\": [" + merges + "]}}"));
+    }
+}
