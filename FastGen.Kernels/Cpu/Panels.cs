@@ -10,6 +10,13 @@ internal unsafe interface IPanel<TVector>
     void Load(nint k, out TVector first, out TVector second);
 }
 
+/// <summary>How packed panels are streamed from memory.</summary>
+internal static class PanelStream
+{
+    /// <summary>Bytes that a line is asked for ahead of its use: a page, where the processor's own prefetching stops.</summary>
+    public const int PrefetchDistance = 4096;
+}
+
 /// <summary>F32 values: two streams with the same distance, in floats, from step to step.</summary>
 internal readonly unsafe struct FloatPanel<TSimd, TVector>(float* first, float* second, nint stride) : IPanel<TVector>
     where TSimd : struct, ISimd<TVector>
@@ -37,6 +44,8 @@ internal readonly unsafe struct PackedFloatPanel<TSimd, TVector>(byte* data) : I
     public void Load(nint k, out TVector first, out TVector second)
     {
         float* step = _data + (k * 2 * TSimd.Lanes);
+        TSimd.Prefetch((byte*)step + PanelStream.PrefetchDistance);
+        TSimd.Prefetch((byte*)(step + TSimd.Lanes) + PanelStream.PrefetchDistance);
         first = TSimd.Load(step);
         second = TSimd.Load(step + TSimd.Lanes);
     }
@@ -50,7 +59,12 @@ internal readonly unsafe struct PackedBFloat16Panel<TSimd, TVector>(byte* data) 
     private readonly ushort* _data = (ushort*)data;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void Load(nint k, out TVector first, out TVector second) => TSimd.WidenBFloat16(_data + (k * 2 * TSimd.Lanes), out first, out second);
+    public void Load(nint k, out TVector first, out TVector second)
+    {
+        ushort* step = _data + (k * 2 * TSimd.Lanes);
+        TSimd.Prefetch((byte*)step + PanelStream.PrefetchDistance);
+        TSimd.WidenBFloat16(step, out first, out second);
+    }
 }
 
 /// <summary>Packed half precision weights, the two registers interleaved.</summary>
@@ -61,5 +75,10 @@ internal readonly unsafe struct PackedHalfPanel<TSimd, TVector>(byte* data) : IP
     private readonly ushort* _data = (ushort*)data;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void Load(nint k, out TVector first, out TVector second) => TSimd.WidenHalf(_data + (k * 2 * TSimd.Lanes), out first, out second);
+    public void Load(nint k, out TVector first, out TVector second)
+    {
+        ushort* step = _data + (k * 2 * TSimd.Lanes);
+        TSimd.Prefetch((byte*)step + PanelStream.PrefetchDistance);
+        TSimd.WidenHalf(step, out first, out second);
+    }
 }

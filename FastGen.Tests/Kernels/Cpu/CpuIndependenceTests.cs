@@ -1,4 +1,5 @@
 using FastGen.Compute;
+using FastGen.Kernels.Reference;
 
 namespace FastGen.Tests.Kernels;
 
@@ -9,6 +10,20 @@ namespace FastGen.Tests.Kernels;
 public sealed class CpuIndependenceTests(int bits)
 {
     private static readonly int[] Prompt = [.. Enumerable.Range(0, 41).Select(i => (i * 37) % MiniDecoder.Vocabulary)];
+
+    [Test]
+    public void Step_Decoder_MatchesReference([Values(DType.F32, DType.BF16, DType.F16)] DType type)
+    {
+        using MiniDecoder tested = new(CpuBackends.Create(bits, 2), type, slots: 3, tokens: 64), reference = new(new ReferenceBackend(), type, slots: 3, tokens: 64);
+        foreach ((int, int[])[] parts in new (int, int[])[][] { [(0, Prompt), (2, [7, 8])], [(1, Prompt[..20]), (0, [4])], [(2, [5]), (1, [~1]), (0, [~0])] })
+        {
+            tested.Sequences.Next(parts);
+            reference.Sequences.Next(parts);
+            float[] expected = reference.Logits();
+            Assert.That(expected.Max(MathF.Abs), Is.GreaterThan(0.1f));
+            Assert.That(tested.Logits(), Is.EqualTo(expected).Within(2e-5f));
+        }
+    }
 
     [Test]
     public void Step_PromptCutAtEveryPoint_GivesTheSameBits([Values(DType.F32, DType.BF16, DType.F16)] DType type)
