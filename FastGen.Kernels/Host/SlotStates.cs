@@ -19,6 +19,7 @@ internal sealed class SlotStates
         _blockTables = GC.AllocateArray<int>(limits.Sequences * limits.BlocksPerSequence, pinned: true);
         _lastDrawn = new int[limits.Sequences];
         _sampling = new SlotSampling[limits.Sequences];
+        Array.Fill(_sampling, new SlotSampling { TopP = 1, RepetitionPenalty = 1 });
         _penalties = new PenaltyCounts?[limits.Sequences];
     }
 

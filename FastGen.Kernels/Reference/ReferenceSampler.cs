@@ -9,7 +9,7 @@ internal static class ReferenceSampler
     public static int Draw(Span<float> logits, in SlotSampling sampling, int position)
     {
         int best = ArgMax(logits);
-        if (best < 0 || sampling.Temperature == 0) return best;
+        if (best < 0 || sampling.Temperature == 0 || !float.IsFinite(logits[best] / sampling.Temperature)) return best;
         Probabilities(logits, sampling);
         return Choose(logits, Philox.Uniform(sampling.Seed, position));
     }

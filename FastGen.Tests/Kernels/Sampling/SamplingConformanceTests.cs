@@ -12,6 +12,9 @@ public sealed class SamplingConformanceTests
     [Test]
     public void ReferenceSampler_CasesOfKit_LeavesTheirProbabilities() => ForEachCase((logits, sampling) => ReferenceSampler.Probabilities(logits, sampling));
 
+    [Test]
+    public void Sampler_CasesOfKit_LeavesTheirProbabilities() => ForEachCase((logits, sampling) => new Sampler(logits.Length).Probabilities(logits, sampling));
+
     private static void ForEachCase(Action<float[], SlotSampling> sampler)
     {
         using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(ConformanceKit.Folder("sampling"), "expected.json")));
