@@ -53,25 +53,4 @@ internal sealed record ExpertConfig : ModelConfig
         ExpertsPerToken = ExpertsPerToken,
         ExpertColumns = ExpertColumns,
     };
-
-    /// <summary>The experts of a layer.</summary>
-    /// <param name="moe">Where they are.</param>
-    /// <param name="gate">Name of a gate within an expert.</param>
-    /// <param name="up">Name of an up projection.</param>
-    /// <param name="down">Name of a down projection.</param>
-    public ExpertWeights ReadExperts(WeightReader moe, string gate, string up, string down)
-    {
-        WeightReader experts = moe["experts"];
-        IEnumerable<int> all = Enumerable.Range(0, Experts);
-        return new ExpertWeights
-        {
-            Router = moe.Linear("gate", Experts, HiddenSize),
-            GateUp = experts.StackedMatrix(all.SelectMany(expert => new[] { ($"{expert}.{gate}", ExpertColumns), ($"{expert}.{up}", ExpertColumns) }), HiddenSize),
-            Down = experts.StackedMatrix(all.Select(expert => ($"{expert}.{down}", HiddenSize)), ExpertColumns),
-            Experts = Experts,
-            TopK = ExpertsPerToken,
-            NormalizeTopK = NormalizeTopK,
-            Activation = Activation,
-        };
-    }
 }

@@ -98,7 +98,15 @@ public record ModelConfig
     {
         if (!File.Exists(path)) throw new ModelLoadException($"{path}: is missing; a model folder has config.json, safetensors files and a tokenizer.");
         using JsonDocument document = JsonFile.Parse(path);
-        ConfigReader json = new(path, document.RootElement);
-        return ModelFamily.Find(json).ReadConfig(json);
+        return Read(new ConfigReader(path, document.RootElement));
     }
+
+    /// <summary>Reads the text of a config.json.</summary>
+    internal static ModelConfig Parse(string json)
+    {
+        using JsonDocument document = JsonDocument.Parse(json);
+        return Read(new ConfigReader("config.json", document.RootElement));
+    }
+
+    private static ModelConfig Read(ConfigReader json) => ModelFamily.Find(json).ReadConfig(json);
 }

@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace FastGen.Models;
 
 /// <summary>How the configurations of a family are read and its models built.</summary>
@@ -21,11 +23,15 @@ internal sealed record ModelFamily(Func<ConfigReader, ModelConfig> ReadConfig, F
     /// <summary>The family of an architecture that <see cref="Find"/> has accepted.</summary>
     public static ModelFamily OfArchitecture(string architecture) => TryFind(architecture) ?? throw new ArgumentException($"There is no family for {architecture}.", nameof(architecture));
 
+    /// <summary>True if a config.json names an architecture that has a family.</summary>
+    public static bool IsSupported(JsonElement config) => TryFind(ArchitectureOf(new ConfigReader("config.json", config))) is not null;
+
     /// <summary>The first of "architectures", else the one that model_type stands for.</summary>
     public static string ArchitectureOf(ConfigReader json)
     {
         if (json.TextsOrNull("architectures") is [string first, ..]) return first;
-        string type = json.TextOrNull("model_type") ?? throw json.Missing("architectures");
+        string type = json.TextOrNull("model_type") ?? throw new ModelLoadException(
+            $"{json.File}: has neither architectures nor model_type, so the kind of model is unknown; add them, or get the model's own file again.");
         return type switch
         {
             "llama" => "LlamaForCausalLM",

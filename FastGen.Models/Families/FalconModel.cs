@@ -55,7 +55,7 @@ internal static class FalconModel
         SelfAttention self = new(
             attention.Reordered("query_key_value", config.QueryColumns + (2 * config.KvColumns), config.HiddenSize, QkvOrder(config), config.QkvBias),
             attention.Linear("dense", config.HiddenSize, config.QueryColumns, config.AttentionOutputBias),
-            LlamaParts.Heads(config, index, rotary) with { AlibiSlopes = slopes }, index);
+            SelfAttention.Heads(config, index, rotary) with { AlibiSlopes = slopes }, index);
         Mlp feedForward = new(
             mlp.Linear("dense_h_to_4h", config.IntermediateSize, config.HiddenSize, config.MlpBias),
             mlp.Linear("dense_4h_to_h", config.HiddenSize, config.IntermediateSize, config.MlpBias), config.Activation);

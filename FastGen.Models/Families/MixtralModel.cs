@@ -22,6 +22,6 @@ internal static class MixtralModel
         return LlamaParts.BuildModel(config, weights, (layer, index, rotary) => LlamaParts.Layer(
             config, layer,
             LlamaParts.Attention(config, layer["self_attn"], index, rotary),
-            new SparseMlp(experts.ReadExperts(layer["block_sparse_moe"], gate: "w1", up: "w3", down: "w2"))));
+            new SparseMlp(LlamaParts.Experts(experts, layer["block_sparse_moe"], gate: "w1", up: "w3", down: "w2"))));
     }
 }

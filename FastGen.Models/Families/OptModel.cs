@@ -53,7 +53,7 @@ internal static class OptModel
         SelfAttention self = new(
             attention.Stacked([("q_proj", config.QueryColumns), ("k_proj", config.KvColumns), ("v_proj", config.KvColumns)], config.HiddenSize, config.QkvBias),
             attention.Linear("out_proj", config.HiddenSize, config.QueryColumns, config.AttentionOutputBias),
-            LlamaParts.Heads(config, index, null), index);
+            SelfAttention.Heads(config, index, null), index);
         Mlp feedForward = new(
             layer.Linear("fc1", config.IntermediateSize, config.HiddenSize, config.MlpBias),
             layer.Linear("fc2", config.HiddenSize, config.IntermediateSize, config.MlpBias), config.Activation);

@@ -18,7 +18,7 @@ internal static class Phi3Model
         new SelfAttention(
             layer["self_attn"].Linear("qkv_proj", config.QueryColumns + (2 * config.KvColumns), config.HiddenSize),
             layer["self_attn"].Linear("o_proj", config.HiddenSize, config.QueryColumns),
-            LlamaParts.Heads(config, index, rotary), index),
+            SelfAttention.Heads(config, index, rotary), index),
         new GatedMlp(
             layer["mlp"].Linear("gate_up_proj", 2 * config.IntermediateSize, config.HiddenSize),
             layer["mlp"].Linear("down_proj", config.HiddenSize, config.IntermediateSize), config.Activation)));

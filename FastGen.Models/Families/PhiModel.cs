@@ -40,7 +40,7 @@ internal static class PhiModel
             new SelfAttention(
                 attention.Stacked([("q_proj", config.QueryColumns), ("k_proj", config.KvColumns), ("v_proj", config.KvColumns)], config.HiddenSize, bias: true),
                 attention.Linear("dense", config.HiddenSize, config.QueryColumns, bias: true),
-                LlamaParts.Heads(config, index, rotary), index),
+                SelfAttention.Heads(config, index, rotary), index),
             new Mlp(
                 mlp.Linear("fc1", config.IntermediateSize, config.HiddenSize, bias: true),
                 mlp.Linear("fc2", config.HiddenSize, config.IntermediateSize, bias: true), config.Activation));

@@ -34,7 +34,7 @@ internal static class Qwen2MoeModel
     {
         WeightReader shared = mlp["shared_expert"];
         return new SharedSparseMlp(
-            config.ReadExperts(mlp, gate: "gate_proj", up: "up_proj", down: "down_proj"),
+            LlamaParts.Experts(config, mlp, gate: "gate_proj", up: "up_proj", down: "down_proj"),
             shared.Stacked([("gate_proj", config.SharedColumns), ("up_proj", config.SharedColumns)], config.HiddenSize),
             shared.Linear("down_proj", config.HiddenSize, config.SharedColumns),
             mlp.Linear("shared_expert_gate", 1, config.HiddenSize));

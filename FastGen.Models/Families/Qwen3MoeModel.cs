@@ -27,7 +27,7 @@ internal static class Qwen3MoeModel
             config, layer,
             LlamaParts.Attention(config, layer["self_attn"], index, rotary, headNorms: true),
             experts.SparseLayers[index]
-                ? new SparseMlp(experts.ReadExperts(layer["mlp"], gate: "gate_proj", up: "up_proj", down: "down_proj"))
+                ? new SparseMlp(LlamaParts.Experts(experts, layer["mlp"], gate: "gate_proj", up: "up_proj", down: "down_proj"))
                 : LlamaParts.Mlp(config, layer["mlp"])));
     }
 }

@@ -44,7 +44,7 @@ internal static class QwenModel
     private static SequentialLayer ReadLayer(QwenConfig config, WeightReader layer, int index, RotaryTable rotary, Tensor? scales)
     {
         WeightReader attention = layer["attn"], mlp = layer["mlp"];
-        AttentionWeights heads = LlamaParts.Heads(config, index, rotary) with { QueryScales = scales };
+        AttentionWeights heads = SelfAttention.Heads(config, index, rotary) with { QueryScales = scales };
         return new SequentialLayer(
             layer.RmsNorm("ln_1", config.HiddenSize, config.NormEpsilon),
             new SelfAttention(

@@ -27,27 +27,38 @@ internal static class LlamaParts
     public static SelfAttention Attention(ModelConfig config, WeightReader attention, int layer, RotaryTable? rotary, bool headNorms = false) => new(
         attention.Stacked([("q_proj", config.QueryColumns), ("k_proj", config.KvColumns), ("v_proj", config.KvColumns)], config.HiddenSize, config.QkvBias),
         attention.Linear("o_proj", config.HiddenSize, config.QueryColumns, config.AttentionOutputBias),
-        Heads(config, layer, rotary) with
+        SelfAttention.Heads(config, layer, rotary) with
         {
             QueryNorm = headNorms ? attention.RmsNorm("q_norm", config.HeadDim, config.NormEpsilon) : null,
             KeyNorm = headNorms ? attention.RmsNorm("k_norm", config.HeadDim, config.NormEpsilon) : null,
         },
         layer);
 
-    /// <summary>The heads of a layer, their scores scaled by 1/√(head columns).</summary>
-    public static AttentionWeights Heads(ModelConfig config, int layer, RotaryTable? rotary) => new()
-    {
-        Heads = config.Heads,
-        KvHeads = config.KvHeads,
-        HeadDim = config.HeadDim,
-        Scale = (float)(1 / Math.Sqrt(config.HeadDim)),
-        Window = config.Windows[layer],
-        Rotary = rotary?.Rows,
-    };
-
     /// <summary>A gated MLP with three projections.</summary>
     public static GatedMlp Mlp(ModelConfig config, WeightReader mlp) => new(
         mlp.Stacked([("gate_proj", config.IntermediateSize), ("up_proj", config.IntermediateSize)], config.HiddenSize, config.MlpBias),
         mlp.Linear("down_proj", config.HiddenSize, config.IntermediateSize, config.MlpBias),
         config.Activation);
+
+    /// <summary>Routed experts under the names that they have in a family.</summary>
+    /// <param name="config">The model.</param>
+    /// <param name="moe">Where router and experts are.</param>
+    /// <param name="gate">Name of a gate within an expert.</param>
+    /// <param name="up">Name of an up projection.</param>
+    /// <param name="down">Name of a down projection.</param>
+    public static ExpertWeights Experts(ExpertConfig config, WeightReader moe, string gate, string up, string down)
+    {
+        WeightReader experts = moe["experts"];
+        IEnumerable<int> all = Enumerable.Range(0, config.Experts);
+        return new ExpertWeights
+        {
+            Router = moe.Linear("gate", config.Experts, config.HiddenSize),
+            GateUp = experts.StackedMatrix(all.SelectMany(expert => new[] { ($"{expert}.{gate}", config.ExpertColumns), ($"{expert}.{up}", config.ExpertColumns) }), config.HiddenSize),
+            Down = experts.StackedMatrix(all.Select(expert => ($"{expert}.{down}", config.HiddenSize)), config.ExpertColumns),
+            Experts = config.Experts,
+            TopK = config.ExpertsPerToken,
+            NormalizeTopK = config.NormalizeTopK,
+            Activation = config.Activation,
+        };
+    }
 }

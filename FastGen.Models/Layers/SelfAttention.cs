@@ -5,6 +5,17 @@ namespace FastGen.Models;
 /// <summary>hidden += output(attention(qkv(input))).</summary>
 internal sealed class SelfAttention(LinearWeights qkv, LinearWeights output, AttentionWeights weights, int layer)
 {
+    /// <summary>The heads of a layer, their scores scaled by 1/√(head columns).</summary>
+    public static AttentionWeights Heads(ModelConfig config, int layer, RotaryTable? rotary) => new()
+    {
+        Heads = config.Heads,
+        KvHeads = config.KvHeads,
+        HeadDim = config.HeadDim,
+        Scale = (float)(1 / Math.Sqrt(config.HeadDim)),
+        Window = config.Windows[layer],
+        Rotary = rotary?.Rows,
+    };
+
     public void Forward(in ForwardPass pass, in LinearInput input)
     {
         (IBackend backend, Activations buffers, KvLayer cache) = (pass.Backend, pass.Buffers, pass.Cache[layer]);

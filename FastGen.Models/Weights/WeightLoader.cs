@@ -62,6 +62,25 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
         return vector;
     }
 
+    /// <summary>Loads values made here, such as rotary tables, as a row-major matrix of F32.</summary>
+    /// <param name="rows">Rows.</param>
+    /// <param name="columns">Columns.</param>
+    /// <param name="fill">Fills a chunk of whole rows, given the number of its first.</param>
+    public Tensor Compute(int rows, int columns, Action<int, Span<float>> fill)
+    {
+        Tensor table = Backend.Allocate(DType.F32, rows, columns);
+        int chunkRows = Math.Clamp(ChunkBytes / (columns * sizeof(float)), 1, rows);
+        float[] chunk = new float[chunkRows * columns];
+        for (int row = 0; row < rows; row += chunkRows)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            Span<float> values = chunk.AsSpan(0, Math.Min(chunkRows, rows - row) * columns);
+            fill(row, values);
+            Backend.Upload(MemoryMarshal.AsBytes(values), DType.F32, table, row);
+        }
+        return table;
+    }
+
     /// <summary>True if both tensors exist and hold different values. Marks the first as used.</summary>
     public bool Differ(string name, string other)
     {
@@ -128,24 +147,5 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
             _bytesRead += chunk.Length;
             progress?.Report(new LoadProgress(_bytesRead, Checkpoint.TotalBytes, span.Name));
         }
-    }
-
-    /// <summary>Loads values made here, such as rotary tables, as a row-major matrix of F32.</summary>
-    /// <param name="rows">Rows.</param>
-    /// <param name="columns">Columns.</param>
-    /// <param name="fill">Fills a chunk of whole rows, given the number of its first.</param>
-    public Tensor Compute(int rows, int columns, Action<int, Span<float>> fill)
-    {
-        Tensor table = Backend.Allocate(DType.F32, rows, columns);
-        int chunkRows = Math.Clamp(ChunkBytes / (columns * sizeof(float)), 1, rows);
-        float[] chunk = new float[chunkRows * columns];
-        for (int row = 0; row < rows; row += chunkRows)
-        {
-            cancellation.ThrowIfCancellationRequested();
-            Span<float> values = chunk.AsSpan(0, Math.Min(chunkRows, rows - row) * columns);
-            fill(row, values);
-            Backend.Upload(MemoryMarshal.AsBytes(values), DType.F32, table, row);
-        }
-        return table;
     }
 }

@@ -54,6 +54,9 @@ public sealed class ModelHarness : IDisposable
     public float[][] Step(params ReadOnlySpan<Work> work)
     {
         _batch.Clear();
+        int wanted = 0;
+        foreach (Work item in work) wanted += item.LogitRows;
+        if (wanted > _limits.Sequences) throw new ArgumentException($"The harness has room for {_limits.Sequences} rows of logits, not {wanted}.", nameof(work));
         foreach (Work item in work) Add(item);
         int rows = _batch.LogitRowCount, vocabulary = Model.Shape.VocabularySize;
         Model.Backend.Submit(_batch, (tokens, logitRows) =>
