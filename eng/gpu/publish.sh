@@ -8,9 +8,9 @@ limit=$((60 * 1024 * 1024))
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 for project in FastGen.Tests FastGen.Benchmarks; do
-    # The lock files are made without a runtime; this restore must not touch them.
+    # The lock files in the repository name no runtime; this restore keeps its own.
     dotnet publish "$project" -c Release -r linux-x64 --self-contained -v q --nologo \
-        -p:RestorePackagesWithLockFile=false -p:InvariantGlobalization=true -p:DebugType=none -p:SatelliteResourceLanguages=en -o "$stage/fastgen-gpu"
+        -p:NuGetLockFilePath=obj/gpu.lock.json -p:InvariantGlobalization=true -p:DebugType=none -p:SatelliteResourceLanguages=en -o "$stage/fastgen-gpu"
 done
 # Peers that only CPU benchmarks load.
 find "$stage" \( -name 'libtorch*' -o -name 'libc10*' -o -name 'libgomp*' -o -name '*.pdb' -o -name '*.xml' -o -name 'libSkiaSharp*' -o -name 'libHarfBuzzSharp*' \) -delete
