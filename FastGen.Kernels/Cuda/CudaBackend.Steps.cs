@@ -7,6 +7,7 @@ public sealed unsafe partial class CudaBackend
 {
     private StepState? _steps;
     private RaggedBatch? _current;
+    private bool _replayable;
 
     private StepState Steps => _steps ?? throw new InvalidOperationException($"{nameof(Prepare)} comes before the first step.");
 
@@ -20,7 +21,8 @@ public sealed unsafe partial class CudaBackend
         _current = batch;
         try
         {
-            if (_options.UseGraphs && batch.IsDecode) _graphs.Run(forward, StepGraphs.Bucket(batch.TokenCount, Math.Min(batch.Limits.Sequences, batch.Limits.Tokens)));
+            _replayable = _options.UseGraphs && batch.IsDecode;
+            if (_replayable) _graphs.Run(forward, StepGraphs.Bucket(batch.TokenCount, Math.Min(batch.Limits.Sequences, batch.Limits.Tokens)));
             else forward(batch.TokenCount, batch.LogitRowCount);
         }
         finally

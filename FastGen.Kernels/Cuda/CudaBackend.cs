@@ -14,6 +14,7 @@ namespace FastGen.Kernels.Cuda;
 public sealed unsafe partial class CudaBackend : IBackend
 {
     private const int LargestTokenBudget = 8192;
+    private const int LargestSplitGroup = 16;
 
     private readonly CudaDevice _device;
     private readonly CudaDeviceInfo _info;
@@ -111,7 +112,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         _device.MakeCurrent();
         _steps?.DestroyEvents();
         _graphs.Clear();
-        _steps = new StepState(_device, _kernels, shape, limits, splitSingles: CanSplit(shape)) { MetadataMoves = ForgetRecordings };
+        _steps = new StepState(_device, _kernels, shape, limits, splitSingles: shape.Heads / shape.KvHeads <= LargestSplitGroup) { MetadataMoves = ForgetRecordings };
         DType activation = PrecisionFor(shape.WeightType).Activation;
         int widest = Math.Max(shape.HiddenSize, Math.Max(shape.MlpColumns, shape.Heads * shape.HeadDim));
         _ = _scratch.Matrix(ScratchUse.Normed, activation, limits.Tokens, widest);

@@ -17,6 +17,7 @@ internal enum ScratchUse
     ExpertResults,
     Gate,
     AttentionPartials,
+    AttentionCounters,
     Conversion,
 }
 

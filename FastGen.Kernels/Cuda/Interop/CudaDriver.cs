@@ -92,8 +92,17 @@ internal enum DeviceAttribute
 }
 
 /// <summary>CUtensorMap: 128 bytes that the driver fills.</summary>
-[StructLayout(LayoutKind.Sequential, Size = 128)]
-internal struct TensorMap;
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct TensorMap
+{
+    public const int Swizzle128 = 3;
+    public const int Promotion256 = 3;
+
+    private fixed ulong _opaque[16];
+
+    /// <summary>The driver's number for a 16-bit type.</summary>
+    public static int TypeOf(FastGen.Compute.DType type) => type == FastGen.Compute.DType.F16 ? 6 : 9;
+}
 
 /// <summary>CUlaunchConfig.</summary>
 [StructLayout(LayoutKind.Sequential)]

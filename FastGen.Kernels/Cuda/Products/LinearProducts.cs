@@ -10,19 +10,31 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     private const int Tile = 64;
 
     private readonly CublasProducts _cublas = new(device);
+    private readonly GemvProducts _gemv = new(device, kernels);
+    private readonly SkinnyProducts _skinny = new(device, kernels);
 
     /// <summary>output = norm(input), row by row.</summary>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
     {
         NormArguments arguments = new() { Input = input.Data, Output = output.Data, Gamma = weights.Gamma.Data, Beta = weights.Beta?.Data ?? 0, Epsilon = weights.Epsilon, Columns = input.Columns };
-        kernels.Get("rows", "norm", new KernelConstants { In = input.Type, Out = output.Type, Norm = weights.Kind == NormKind.Rms ? 1 : 2 })
+        kernels.Get("rows", "norm_rows", new KernelConstants { In = input.Type, Out = output.Type, Norm = weights.Kind == NormKind.Rms ? 1 : 2 })
             .Launch(arguments, (input.Rows, 1, 1), threads: Math.Clamp((input.Columns / 8 + 31) / 32 * 32, 32, 512));
     }
 
     /// <summary>output = activation(norm(input) · weightᵀ + bias), added to what output holds when <paramref name="accumulate"/>.</summary>
     public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool accumulate)
     {
+        if (_gemv.Serves(input, weights.Weight))
+        {
+            _gemv.Run(output, input, weights, activation, gated: false, accumulate);
+            return;
+        }
         Tensor rows = Prepared(input, weights.Weight.Type);
+        if (_skinny.Serves(rows.Rows, weights.Weight))
+        {
+            _skinny.Run(output, rows, weights, activation, gated: false, accumulate);
+            return;
+        }
         if (activation == Activation.None && weights.Bias is null && CanWrite(output.Type, weights.Weight.Type))
         {
             Multiply(output, rows, weights.Weight, accumulate);
@@ -36,7 +48,18 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>output = activation(g) ⊙ u, where [g | u] = norm(input) · gateUpᵀ + bias.</summary>
     public void Gated(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation)
     {
-        Tensor rows = Prepared(input, gateUp.Weight.Type), product = scratch.Matrix(ScratchUse.Gated, gateUp.Weight.Type, output.Rows, gateUp.Outputs);
+        if (_gemv.Serves(input, gateUp.Weight))
+        {
+            _gemv.Run(output, input, gateUp, activation, gated: true, accumulate: false);
+            return;
+        }
+        Tensor rows = Prepared(input, gateUp.Weight.Type);
+        if (_skinny.Serves(rows.Rows, gateUp.Weight) && output.Columns % 8 == 0)
+        {
+            _skinny.Run(output, rows, gateUp, activation, gated: true, accumulate: false);
+            return;
+        }
+        Tensor product = scratch.Matrix(ScratchUse.Gated, gateUp.Weight.Type, output.Rows, gateUp.Outputs);
         Multiply(product, rows, gateUp.Weight, accumulate: false);
         Epilogue(output, product, gateUp.Bias, activation, gated: true, accumulate: false);
     }

@@ -52,7 +52,7 @@ struct NormArguments {
 
 // NORM: 1 RMS, 2 layer norm. One CTA a row; a thread keeps up to 8 × HELD values in registers.
 #define HELD 4
-KERNEL __launch_bounds__(512) norm(const NormArguments a) {
+KERNEL __launch_bounds__(512) norm_rows(const NormArguments a) {
     __shared__ float parts[32];
     let_next_start();
     wait_for_previous();

@@ -1,4 +1,5 @@
-// The beginning of a step: the host's pinned metadata becomes the device's, and the slots take over what changed.
+// The beginning of a step: the host's pinned metadata becomes the device's, and the slots take over what changed. These kernels do not let
+// their successors start early, so that all later kernels of the step may read metadata and block tables before they wait.
 #include "common.cuh"
 
 #define SECTIONS 16
@@ -16,7 +17,6 @@ struct BeginArguments {
 };
 
 KERNEL begin_step(const BeginArguments a) {
-    let_next_start();
     wait_for_previous();
     if (blockIdx.x < SECTIONS) {
         int offset = a.offsets[blockIdx.x], count = a.counts[blockIdx.x];
@@ -44,7 +44,6 @@ struct CountArguments {
 };
 
 KERNEL count_tokens(const CountArguments a) {
-    let_next_start();
     wait_for_previous();
     const int* data = a.batch.data;
     for (int row = blockIdx.x * blockDim.x + threadIdx.x; row < a.batch.token_count(); row += gridDim.x * blockDim.x) {

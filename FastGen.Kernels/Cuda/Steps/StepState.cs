@@ -24,7 +24,6 @@ internal sealed unsafe class StepState
     private readonly nint[] _finished = [CudaDevice.CreateEvent(), CudaDevice.CreateEvent()];
     private readonly nint _countsHolder, _results;
     private readonly nint[] _staging = new nint[2];
-    private readonly bool _splitSingles;
     private readonly int _bufferInts;
     private nint _metadata, _counts;
     private int _planOffset, _suppressedOffset, _suppressedCapacity, _samplingOffset;
@@ -32,8 +31,9 @@ internal sealed unsafe class StepState
 
     public StepState(CudaDevice device, KernelLibrary kernels, ModelShape shape, StepLimits limits, bool splitSingles)
     {
-        (_device, _kernels, _shape, Limits, _splitSingles) = (device, kernels, shape, limits, splitSingles);
-        Plan = new AttentionPlan(limits, shape.Heads / shape.KvHeads);
+        (_device, _kernels, _shape, Limits, SplitsSingles) = (device, kernels, shape, limits, splitSingles);
+        Group = shape.Heads / shape.KvHeads;
+        Plan = new AttentionPlan(limits, Group);
         BlockTables = device.Allocate((long)limits.Sequences * limits.BlocksPerSequence * sizeof(int));
         LastDrawn = device.Allocate(limits.Sequences * sizeof(int));
         Sampling = device.Allocate(limits.Sequences * SamplingInts * sizeof(int));
@@ -48,6 +48,12 @@ internal sealed unsafe class StepState
 
     /// <summary>The largest step.</summary>
     public StepLimits Limits { get; }
+
+    /// <summary>Query heads that share a key/value head.</summary>
+    public int Group { get; }
+
+    /// <summary>Whether sequences with one new token have a kernel of their own.</summary>
+    public bool SplitsSingles { get; }
 
     /// <summary>The attention plan of the step staged last.</summary>
     public AttentionPlan Plan { get; }
@@ -170,7 +176,7 @@ internal sealed unsafe class StepState
         foreach (int offset in (ReadOnlySpan<int>)[Layout.LogitRows, Layout.LogitSlots, Layout.LogitPositions]) Copy(ref arguments, source, offset, logits);
         Copy(ref arguments, source, Layout.Starts, sequences + 1);
         Copy(ref arguments, source, Layout.SuppressedStarts, logits + 1);
-        Plan.Fill(batch, new Span<int>(staging + _planOffset, Plan.Capacity), _splitSingles);
+        Plan.Fill(batch, new Span<int>(staging + _planOffset, Plan.Capacity), SplitsSingles);
         Send(ref arguments, _planOffset, Plan.UsedLength);
         suppressed.CopyTo(new Span<int>(staging + _suppressedOffset, suppressed.Length));
         Send(ref arguments, _suppressedOffset, suppressed.Length);

@@ -38,7 +38,7 @@ public sealed class CudaSamplingTests : CudaFixture
                 if (round == 0)
                 {
                     batch.SetSampling(slot, kinds[slot].ForSlot((ulong)(slot + 1) * 0x123456789, promptLength: 2));
-                    for (int i = 0; i < Limits.BlocksPerSequence; i++) batch.SetBlock(slot, i, (slot * Limits.BlocksPerSequence) + i);
+                    for (int i = 0; i < 2; i++) batch.SetBlock(slot, i, (slot * Limits.BlocksPerSequence) + i);
                 }
                 int[] tokens = round == 0 ? [Random.Next(vocabulary), Random.Next(vocabulary)] : [~slot];
                 batch.AddSequence(slot, tokens, round == 0 ? 0 : round + 1, [.. Enumerable.Range(slot * Limits.BlocksPerSequence, Limits.BlocksPerSequence)]);

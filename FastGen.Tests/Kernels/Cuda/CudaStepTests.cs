@@ -172,8 +172,9 @@ public sealed class CudaStepTests(bool hopper) : CudaFixture
                 {
                     _sent[slot] = true;
                     batch.SetSampling(slot, SamplingParameters.Greedy.ForSlot(0, 1));
-                    for (int i = 0; i < _limits.BlocksPerSequence && i < 40; i++) batch.SetBlock(slot, i, _blocks[slot][i]);
                 }
+                int size = _limits.BlockSize;
+                for (int i = (_lengths[slot] + size - 1) / size; i < (_lengths[slot] + count + size - 1) / size; i++) batch.SetBlock(slot, i, _blocks[slot][i]);
                 int[] tokens = [.. Enumerable.Range(0, count).Select(_ => _random.Next(Vocabulary))];
                 batch.AddSequence(slot, tokens, _lengths[slot], _blocks[slot]);
                 batch.AddLogitRow();
