@@ -135,7 +135,8 @@ public sealed unsafe partial class CudaBackend : IBackend
         _device.Dispose();
     }
 
-    private void ForgetRecordings()
+    /// <summary>Drops all recorded steps, for measurements that change what a step does.</summary>
+    internal void ForgetRecordings()
     {
         _device.Synchronize();
         _graphs.Clear();

@@ -7,12 +7,13 @@ namespace FastGen.Kernels.Cuda.Compilation;
 /// <summary>Compiles the kernel sources embedded in this assembly for one architecture, through the cache.</summary>
 internal sealed unsafe class KernelCompiler
 {
-    private const string HeaderName = "common.cuh";
+    private const string ResourcePrefix = "FastGen.Kernels.Cuda.";
 
     private readonly KernelCache _cache;
     private readonly string _architecture, _version;
     private readonly bool _toMachineCode;
-    private readonly List<string> _headerNames = [HeaderName, "tensorcores.cuh"];
+    private readonly List<string> _headerNames =
+        [.. typeof(KernelCompiler).Assembly.GetManifestResourceNames().Where(name => name.EndsWith(".cuh", StringComparison.Ordinal)).Select(name => name[ResourcePrefix.Length..]).Order(StringComparer.Ordinal)];
 
     /// <summary>A compiler for devices of <paramref name="capability"/>.</summary>
     public KernelCompiler(Version capability, KernelCache cache, bool useHopperInstructions)
@@ -57,7 +58,7 @@ internal sealed unsafe class KernelCompiler
 
     private static string Source(string file)
     {
-        using Stream stream = typeof(KernelCompiler).Assembly.GetManifestResourceStream("FastGen.Kernels.Cuda." + file)
+        using Stream stream = typeof(KernelCompiler).Assembly.GetManifestResourceStream(ResourcePrefix + file)
             ?? throw new CudaException($"The kernel source {file} is not embedded in {typeof(KernelCompiler).Assembly.GetName().Name}.");
         using StreamReader reader = new(stream, Encoding.UTF8);
         return reader.ReadToEnd();
