@@ -1,0 +1,72 @@
+using System.Text;
+using FastGen.Kernels.Cuda.Interop;
+
+namespace FastGen.Kernels.Cuda.Compilation;
+
+/// <summary>A kernel on the device. Its one parameter is a struct, the same in C# and in its source.</summary>
+internal sealed unsafe class CudaKernel
+{
+    private const int MaxDynamicSharedBytes = 8;
+    private const int RegistersPerThread = 4;
+    private const int LocalBytesPerThread = 3;
+
+    private readonly nint _function;
+    private readonly CudaDevice _device;
+    private int _sharedBytes = 48 * 1024;
+
+    public CudaKernel(CudaDevice device, nint module, string name)
+    {
+        _device = device;
+        byte[] utf8 = Encoding.UTF8.GetBytes(name + '\0');
+        nint function = 0;
+        fixed (byte* first = utf8) CudaDriver.Check(CudaDriver.cuModuleGetFunction(&function, module, first));
+        _function = function;
+    }
+
+    /// <summary>Registers of one thread.</summary>
+    public int Registers => Attribute(RegistersPerThread);
+
+    /// <summary>Bytes of one thread's spills and local arrays.</summary>
+    public int LocalBytes => Attribute(LocalBytesPerThread);
+
+    /// <summary>Queues the kernel. It may start before its predecessor ends: every kernel waits before it touches what others write.</summary>
+    public void Launch<T>(in T arguments, (int X, int Y, int Z) grid, int threads, int sharedBytes = 0, int cluster = 1)
+        where T : unmanaged
+    {
+        if (sharedBytes > _sharedBytes)
+        {
+            CudaDriver.Check(CudaDriver.cuFuncSetAttribute(_function, MaxDynamicSharedBytes, sharedBytes));
+            _sharedBytes = sharedBytes;
+        }
+        LaunchAttribute* attributes = stackalloc LaunchAttribute[2];
+        attributes[0] = new LaunchAttribute { Id = LaunchAttribute.ProgrammaticStreamSerialization, X = 1 };
+        attributes[1] = new LaunchAttribute { Id = LaunchAttribute.ClusterDimension, X = (uint)cluster, Y = 1, Z = 1 };
+        LaunchConfiguration configuration = new()
+        {
+            GridX = (uint)grid.X,
+            GridY = (uint)grid.Y,
+            GridZ = (uint)grid.Z,
+            BlockX = (uint)threads,
+            BlockY = 1,
+            BlockZ = 1,
+            SharedBytes = (uint)sharedBytes,
+            Stream = _device.Stream,
+            Attributes = attributes,
+            AttributeCount = cluster > 1 ? 2u : 1u,
+        };
+        // Before compute capability 9.0 there is no programmatic launch.
+        if (!_device.HasProgrammaticLaunch) configuration.AttributeCount = 0;
+        fixed (T* pointer = &arguments)
+        {
+            void* parameter = pointer;
+            CudaDriver.Check(CudaDriver.cuLaunchKernelEx(&configuration, _function, &parameter, null));
+        }
+    }
+
+    private int Attribute(int attribute)
+    {
+        int value = 0;
+        CudaDriver.Check(CudaDriver.cuFuncGetAttribute(&value, attribute, _function));
+        return value;
+    }
+}

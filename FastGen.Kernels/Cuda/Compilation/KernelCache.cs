@@ -1,0 +1,78 @@
+using System.Security.Cryptography;
+using System.Text;
+
+namespace FastGen.Kernels.Cuda.Compilation;
+
+/// <summary>
+/// Compiled kernels on disk. A file's name is the hash of all that went into it; it holds the hash of its content and the content. What is
+/// damaged counts as absent, and a file appears whole or not at all, so that several processes may share the folder. A folder that cannot be
+/// written only costs compiling again.
+/// </summary>
+internal sealed class KernelCache(string folder)
+{
+    private const int HashBytes = 32;
+
+    /// <summary>A folder of the user's local application data.</summary>
+    public static string DefaultFolder
+    {
+        get
+        {
+            string data = Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify);
+            return Path.Combine(data.Length > 0 ? data : Path.GetTempPath(), "FastGen", "kernels");
+        }
+    }
+
+    /// <summary>The key of a kernel: everything that its code follows from.</summary>
+    public static string Key(params ReadOnlySpan<string> parts)
+    {
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (string part in parts)
+        {
+            byte[] bytes = Encoding.UTF8.GetBytes(part);
+            hash.AppendData(BitConverter.GetBytes(bytes.Length));
+            hash.AppendData(bytes);
+        }
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    /// <summary>The stored image, or what <paramref name="build"/> makes, stored.</summary>
+    public byte[] GetOrAdd(string key, Func<byte[]> build)
+    {
+        string path = Path.Combine(folder, key + ".bin");
+        if (Read(path) is { } stored) return stored;
+        byte[] image = build();
+        Write(path, image);
+        return image;
+    }
+
+    private static byte[]? Read(string path)
+    {
+        try
+        {
+            if (!File.Exists(path)) return null;
+            byte[] file = File.ReadAllBytes(path);
+            if (file.Length <= HashBytes) return null;
+            byte[] image = file[HashBytes..];
+            return SHA256.HashData(image).AsSpan().SequenceEqual(file.AsSpan(0, HashBytes)) ? image : null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    private void Write(string path, byte[] image)
+    {
+        try
+        {
+            Directory.CreateDirectory(folder);
+            string temporary = $"{path}.{Guid.NewGuid():N}";
+            File.WriteAllBytes(temporary, [.. SHA256.HashData(image), .. image]);
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Compiling again next time is all that is lost.
+        }
+    }
+}

@@ -1,0 +1,169 @@
+using System.Runtime.InteropServices;
+using FastGen.Compute;
+using FastGen.Kernels.Cuda.Compilation;
+using FastGen.Kernels.Cuda.Steps;
+
+namespace FastGen.Kernels.Cuda;
+
+public sealed unsafe partial class CudaBackend
+{
+    private const int PageTokens = 16;
+    private const int HeadsPerBlock = 4;
+
+    /// <inheritdoc/>
+    public void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
+    {
+        Check(qkv, cache, attention);
+        StoreArguments arguments = new()
+        {
+            Batch = View(batch),
+            Qkv = qkv.Data,
+            Cache = cache.Storage.Data,
+            Rotary = attention.Rotary?.Data ?? 0,
+            QueryGamma = attention.QueryNorm?.Gamma.Data ?? 0,
+            QueryBeta = attention.QueryNorm?.Beta?.Data ?? 0,
+            KeyGamma = attention.KeyNorm?.Gamma.Data ?? 0,
+            KeyBeta = attention.KeyNorm?.Beta?.Data ?? 0,
+            QueryScales = attention.QueryScales?.Data ?? 0,
+            QueryEpsilon = attention.QueryNorm?.Epsilon ?? 0,
+            KeyEpsilon = attention.KeyNorm?.Epsilon ?? 0,
+            Heads = attention.Heads,
+            KvHeads = attention.KvHeads,
+            RotaryColumns = attention.Rotary?.Columns ?? 0,
+            QueryNorm = KindOf(attention.QueryNorm),
+            KeyNorm = KindOf(attention.KeyNorm),
+        };
+        int heads = attention.Heads + (2 * attention.KvHeads);
+        _kernels.Get("store_kv", "store_kv", ConstantsOf(qkv, cache, attention)).Launch(arguments, (qkv.Rows, (heads + HeadsPerBlock - 1) / HeadsPerBlock, 1), threads: 32 * HeadsPerBlock);
+    }
+
+    /// <inheritdoc/>
+    public void Attention(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
+    {
+        Check(qkv, cache, attention);
+        BatchView view = View(batch);
+        if (HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
+        {
+            AttendOnTensorCores(output, qkv, cache, attention, view, batch);
+            return;
+        }
+        AttentionArguments arguments = new()
+        {
+            Batch = view,
+            Qkv = qkv.Data,
+            Cache = cache.Storage.Data,
+            Output = output.Data,
+            BlockTables = Steps.BlockTables,
+            Slopes = attention.AlibiSlopes?.Data ?? 0,
+            Scale = attention.Scale,
+            Heads = attention.Heads,
+            KvHeads = attention.KvHeads,
+            Window = attention.Window,
+            BlockSize = cache.BlockSize,
+            BlocksPerSequence = Steps.Limits.BlocksPerSequence,
+        };
+        _kernels.Get("attention", "attention", ConstantsOf(qkv, cache, attention)).Launch(arguments, (qkv.Rows, (attention.Heads + HeadsPerBlock - 1) / HeadsPerBlock, 1), threads: 32 * HeadsPerBlock);
+    }
+
+    private static int KindOf(NormWeights? norm) => norm is null ? 0 : norm.Kind == NormKind.Rms ? 1 : 2;
+
+    private static KernelConstants ConstantsOf(Tensor qkv, KvLayer cache, AttentionWeights attention) =>
+        new() { In = qkv.Type, HeadDim = attention.HeadDim, Group = attention.Heads / attention.KvHeads, Page = PageOf(cache.BlockSize) };
+
+    // Pages of 16 tokens where a block is a multiple of them, else the block itself is the page.
+    private static int PageOf(int blockSize) => blockSize % PageTokens == 0 ? PageTokens : blockSize;
+
+    private static void Check(Tensor qkv, KvLayer cache, AttentionWeights attention)
+    {
+        if (qkv.Type != cache.Storage.Type) throw new ArgumentException($"The cache holds {cache.Storage.Type}, the rows are {qkv.Type}; {nameof(PrecisionFor)} says what each has to be.", nameof(cache));
+        if (cache.KvHeads != attention.KvHeads || cache.HeadDim != attention.HeadDim) throw new ArgumentException($"The cache holds {cache.KvHeads} heads of {cache.HeadDim}, the layer has {attention.KvHeads} of {attention.HeadDim}.", nameof(cache));
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct StoreArguments
+    {
+        public BatchView Batch;
+        public nint Qkv, Cache, Rotary, QueryGamma, QueryBeta, KeyGamma, KeyBeta, QueryScales;
+        public float QueryEpsilon, KeyEpsilon;
+        public int Heads, KvHeads, RotaryColumns, QueryNorm, KeyNorm;
+    }
+
+    private bool HasTensorCoreKernel(DType type, AttentionWeights attention, int blockSize) =>
+        type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && PageOf(blockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group;
+
+    private void AttendOnTensorCores(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, BatchView view, RaggedBatch batch)
+    {
+        int group = attention.Heads / attention.KvHeads, pageBytes = PageTokens * attention.HeadDim * 4;
+        // A replayed step has room for every sequence of its bucket; the kernels read how many there are.
+        bool replayed = _replayable && _current == batch;
+        int singles = !replayed ? Steps.Plan.SingleCount : Steps.SplitsSingles ? qkv.Rows : 0;
+        int tiles = !replayed ? Steps.Plan.TileCount : Steps.SplitsSingles ? 0 : qkv.Rows * ((group + AttentionPlan.TileRows - 1) / AttentionPlan.TileRows);
+        TensorCoreArguments arguments = new()
+        {
+            Batch = view,
+            Plan = Steps.PlanAddress,
+            Qkv = qkv.Data,
+            Cache = cache.Storage.Data,
+            Output = output.Data,
+            BlockTables = Steps.BlockTables,
+            Slopes = attention.AlibiSlopes?.Data ?? 0,
+            Scale = attention.Scale,
+            Heads = attention.Heads,
+            KvHeads = attention.KvHeads,
+            Window = attention.Window,
+            BlockSize = cache.BlockSize,
+            BlocksPerSequence = Steps.Limits.BlocksPerSequence,
+        };
+        if (tiles > 0)
+        {
+            TilesArguments tileArguments = new() { Common = arguments, Tiles = Steps.PlanAddress + (Steps.Plan.TilesOffset * sizeof(int)) };
+            _kernels.Get("attention_tiles", "attention_tiles", ConstantsOf(qkv, cache, attention))
+                .Launch(tileArguments, (tiles, attention.KvHeads, 1), threads: 128, sharedBytes: (8 * pageBytes) + (AttentionPlan.TileRows * attention.HeadDim * 2));
+        }
+        if (singles > 0)
+        {
+            int splits = Math.Clamp(2 * _device.Multiprocessors / (singles * attention.KvHeads), 1, 32), stages = attention.HeadDim <= 64 ? 4 : attention.HeadDim <= 128 ? 3 : 2;
+            SplitArguments splitArguments = new()
+            {
+                Common = arguments,
+                Partials = _scratch.Get(ScratchUse.AttentionPartials, (long)singles * attention.KvHeads * splits * group * (attention.HeadDim + 2) * sizeof(float)),
+                Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
+            };
+            _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Shape = (stages, 0, 0, 0) })
+                .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: 4 * stages * pageBytes);
+        }
+    }
+
+    // What both tensor-core kernels take first.
+    [StructLayout(LayoutKind.Sequential)]
+    private struct TensorCoreArguments
+    {
+        public BatchView Batch;
+        public nint Plan, Qkv, Cache, Output, BlockTables, Slopes;
+        public float Scale;
+        public int Heads, KvHeads, Window, BlockSize, BlocksPerSequence;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct TilesArguments
+    {
+        public TensorCoreArguments Common;
+        public nint Tiles;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct SplitArguments
+    {
+        public TensorCoreArguments Common;
+        public nint Partials, Counters;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct AttentionArguments
+    {
+        public BatchView Batch;
+        public nint Qkv, Cache, Output, BlockTables, Slopes;
+        public float Scale;
+        public int Heads, KvHeads, Window, BlockSize, BlocksPerSequence;
+    }
+}

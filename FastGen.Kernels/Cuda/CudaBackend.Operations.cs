@@ -1,0 +1,104 @@
+using System.Runtime.InteropServices;
+using FastGen.Compute;
+using FastGen.Kernels.Cuda.Compilation;
+using FastGen.Kernels.Cuda.Products;
+using FastGen.Kernels.Cuda.Steps;
+
+namespace FastGen.Kernels.Cuda;
+
+public sealed unsafe partial class CudaBackend
+{
+    private const int RowThreads = 256;
+
+    /// <inheritdoc/>
+    public void Embed(Tensor output, Tensor table, RaggedBatch batch) => Look("embed", output, table, 0, batch);
+
+    /// <inheritdoc/>
+    public void AddPositions(Tensor output, Tensor table, int offset, RaggedBatch batch) => Look("add_positions", output, table, offset, batch);
+
+    /// <inheritdoc/>
+    public void Norm(Tensor output, Tensor input, NormWeights weights) => _products.Norm(output, input, weights);
+
+    /// <inheritdoc/>
+    public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation = Activation.None, bool accumulate = false) =>
+        _products.Linear(output, input, weights, activation, accumulate);
+
+    /// <inheritdoc/>
+    public void GatedLinear(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation) => _products.Gated(output, input, gateUp, activation);
+
+    /// <inheritdoc/>
+    public void MixtureOfExperts(Tensor output, in LinearInput input, ExpertWeights weights) => new ExpertProducts(_kernels, _scratch, _products).Run(output, input, weights);
+
+    /// <inheritdoc/>
+    public void AddGated(Tensor output, in LinearInput input, LinearWeights gate, Tensor rows, LinearWeights down)
+    {
+        Tensor shares = _scratch.Matrix(ScratchUse.Gate, DType.F32, output.Rows, 1), product = _scratch.Matrix(ScratchUse.ExpertResults, DType.F32, output.Rows, output.Columns);
+        _products.Linear(shares, input, gate, Activation.None, accumulate: false);
+        _products.Linear(product, new LinearInput(rows), down, Activation.None, accumulate: false);
+        AddGatedArguments arguments = new() { Gate = shares.Data, Product = product.Data, Output = output.Data, Columns = output.Columns };
+        _kernels.Get("rows", "add_gated", new KernelConstants { Out = output.Type }).Launch(arguments, (output.Rows, 1, 1), RowThreads);
+    }
+
+    /// <inheritdoc/>
+    public void SelectRows(Tensor output, Tensor input, RaggedBatch batch)
+    {
+        SelectArguments arguments = new() { Batch = View(batch), Input = input.Data, Output = output.Data, Columns = output.Columns };
+        _kernels.Get("rows", "select_rows", new KernelConstants { In = input.Type, Out = output.Type }).Launch(arguments, (output.Rows, 1, 1), RowThreads);
+    }
+
+    /// <inheritdoc/>
+    public void Sample(Tensor logits, RaggedBatch batch)
+    {
+        if (logits.Type != DType.F32) throw new ArgumentException($"Logits are F32, not {logits.Type}.", nameof(logits));
+        SampleArguments arguments = new()
+        {
+            Batch = View(batch),
+            Logits = logits.Data,
+            Sampling = Steps.Sampling,
+            Counts = Steps.CountsHolder,
+            LastDrawn = Steps.LastDrawn,
+            Results = Steps.Results,
+            Vocabulary = logits.Columns,
+            ResultStride = Steps.Limits.Sequences,
+            SuppressedTokens = Steps.SuppressedOffset,
+        };
+        _kernels.Get("sample", "sample", default).Launch(arguments, (logits.Rows, 1, 1), threads: 1024);
+    }
+
+    private void Look(string kernel, Tensor output, Tensor table, int offset, RaggedBatch batch)
+    {
+        EmbedArguments arguments = new() { Batch = View(batch), LastDrawn = Steps.LastDrawn, Table = table.Data, Output = output.Data, Columns = table.Columns, TableRows = table.Rows, Offset = offset };
+        _kernels.Get("rows", kernel, new KernelConstants { Weight = table.Type, Out = output.Type }).Launch(arguments, (output.Rows, 1, 1), table.Columns >= 4096 ? 512 : RowThreads);
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct EmbedArguments
+    {
+        public BatchView Batch;
+        public nint LastDrawn, Table, Output;
+        public int Columns, TableRows, Offset;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct SelectArguments
+    {
+        public BatchView Batch;
+        public nint Input, Output;
+        public int Columns;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct AddGatedArguments
+    {
+        public nint Gate, Product, Output;
+        public int Columns;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct SampleArguments
+    {
+        public BatchView Batch;
+        public nint Logits, Sampling, Counts, LastDrawn, Results;
+        public int Vocabulary, ResultStride, SuppressedTokens;
+    }
+}

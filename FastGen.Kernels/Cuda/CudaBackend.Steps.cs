@@ -1,0 +1,55 @@
+using FastGen.Compute;
+using FastGen.Kernels.Cuda.Steps;
+
+namespace FastGen.Kernels.Cuda;
+
+public sealed unsafe partial class CudaBackend
+{
+    private StepState? _steps;
+    private RaggedBatch? _current;
+    private bool _replayable;
+
+    private StepState Steps => _steps ?? throw new InvalidOperationException($"{nameof(Prepare)} comes before the first step.");
+
+    /// <inheritdoc/>
+    public long Submit(RaggedBatch batch, Action<int, int> forward)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        ArgumentNullException.ThrowIfNull(forward);
+        _device.MakeCurrent();
+        long ticket = Steps.Begin(batch);
+        _current = batch;
+        try
+        {
+            _replayable = _options.UseGraphs && batch.IsDecode;
+            if (_replayable) _graphs.Run(forward, StepGraphs.Bucket(batch.TokenCount, Math.Min(batch.Limits.Sequences, batch.Limits.Tokens)));
+            else forward(batch.TokenCount, batch.LogitRowCount);
+        }
+        finally
+        {
+            _current = null;
+            Steps.End(ticket);
+        }
+        return ticket;
+    }
+
+    /// <inheritdoc/>
+    public void Collect(long ticket, Span<int> tokens)
+    {
+        _device.MakeCurrent();
+        Steps.Collect(ticket, tokens);
+    }
+
+    // The step's metadata. An operation called outside a step brings its batch along.
+    private BatchView View(RaggedBatch batch)
+    {
+        if (_current != batch)
+        {
+            _device.MakeCurrent();
+            long ticket = Steps.Begin(batch);
+            Steps.End(ticket);
+            _device.Synchronize();
+        }
+        return Steps.View;
+    }
+}

@@ -1,0 +1,144 @@
+using System.Globalization;
+using FastGen.Compute;
+using FastGen.Kernels.Cuda.Compilation;
+using FastGen.Kernels.Cuda.Interop;
+using FastGen.Kernels.Cuda.Products;
+using FastGen.Kernels.Cuda.Steps;
+
+namespace FastGen.Kernels.Cuda;
+
+/// <summary>
+/// An NVIDIA GPU of compute capability 8.0 or more, through the driver API, NVRTC and cuBLASLt alone. Products of F16 and BF16 weights take
+/// operands of that type and add up in F32; products of F32 weights are plain F32 throughout. The residual stream is F32.
+/// </summary>
+public sealed unsafe partial class CudaBackend : IBackend
+{
+    private const int LargestTokenBudget = 8192;
+    private const int LargestSplitGroup = 16;
+
+    private readonly CudaDevice _device;
+    private readonly CudaDeviceInfo _info;
+    private readonly CudaOptions _options;
+    private readonly KernelLibrary _kernels;
+    private readonly CudaScratch _scratch;
+    private readonly Transfers _transfers;
+    private readonly LinearProducts _products;
+    private readonly StepGraphs _graphs;
+    private bool _disposed;
+
+    /// <summary>Takes device <paramref name="index"/>.</summary>
+    /// <exception cref="CudaException">CUDA cannot be used here; the message holds the whole probe.</exception>
+    public CudaBackend(int index = 0, CudaOptions? options = null)
+    {
+        _options = options ?? new CudaOptions();
+        CudaProbe probe = Probe(_options);
+        if (!probe.IsUsable) throw new CudaException(probe.ToString());
+        _info = probe.Devices.FirstOrDefault(device => device.Index == index) ?? throw new CudaException($"There is no device {index}.\n{probe}");
+        if (!_info.IsSupported) throw new CudaException($"Device {index} is too old for these kernels.\n{probe}");
+        _device = new CudaDevice(index);
+        KernelCompiler compiler = new(_device.Capability, new KernelCache(_options.KernelCacheFolder ?? KernelCache.DefaultFolder), _options.UseHopperInstructions);
+        _kernels = new KernelLibrary(_device, compiler);
+        _scratch = new CudaScratch(_device);
+        _transfers = new Transfers(_device, _kernels, _scratch);
+        _products = new LinearProducts(_device, _kernels, _scratch);
+        _graphs = new StepGraphs(_device);
+    }
+
+    /// <inheritdoc/>
+    public string Description => string.Create(CultureInfo.InvariantCulture, $"{_info.Name} (CUDA device {_info.Index}, compute capability {_info.ComputeCapability}, {_info.MemoryBytes / (1L << 30)} GiB)");
+
+    /// <inheritdoc/>
+    public long DefaultCacheBytes
+    {
+        get
+        {
+            _device.MakeCurrent();
+            // Room for activations and scratch of the largest step, which are made later.
+            (long free, long total) = CudaDevice.Memory();
+            long kept = Math.Max(2L << 30, total / 12);
+            return free > 2 * kept ? free - kept : free / 2;
+        }
+    }
+
+    /// <inheritdoc/>
+    public int TokenBudgetLimit => LargestTokenBudget;
+
+    /// <summary>Looks for CUDA's libraries and devices; allocates nothing.</summary>
+    public static CudaProbe Probe(CudaOptions? options = null) => CudaProbe.Run(options);
+
+    /// <inheritdoc/>
+    public Precision PrecisionFor(DType weights) => new(DType.F32, weights, weights);
+
+    /// <inheritdoc/>
+    public Tensor AllocateWeights(DType type, int rows, int columns) => Allocate(type, rows, columns);
+
+    /// <inheritdoc/>
+    public Tensor Allocate(DType type, int rows, int columns)
+    {
+        _device.MakeCurrent();
+        // Kernels may read a vector's width past the last row.
+        return new Tensor(_device.Allocate(((long)rows * columns * type.Size()) + 256), type, rows, columns);
+    }
+
+    /// <inheritdoc/>
+    public KvLayer AllocateKvLayer(DType type, int blocks, int blockSize, int kvHeads, int headDim) =>
+        new(Allocate(type, blocks, 2 * kvHeads * blockSize * headDim), blockSize, kvHeads, headDim);
+
+    /// <inheritdoc/>
+    public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
+    {
+        int rowBytes = target.Columns * sourceType.Size();
+        if (source.Length % rowBytes != 0 || firstRow < 0 || firstRow + (source.Length / rowBytes) > target.Rows)
+        {
+            throw new ArgumentException($"{source.Length} bytes of {sourceType} are not whole rows of {target.Columns} columns that fit {target.Rows} rows from row {firstRow} on.", nameof(source));
+        }
+        _device.MakeCurrent();
+        _transfers.Upload(source, sourceType, target.Data + (nint)((long)firstRow * target.Columns * target.Type.Size()), target.Type);
+    }
+
+    /// <inheritdoc/>
+    public void Download(Tensor source, Span<float> target)
+    {
+        if (target.Length < (long)source.Rows * source.Columns) throw new ArgumentException($"{source.Rows} × {source.Columns} values do not fit {target.Length}.", nameof(target));
+        _device.MakeCurrent();
+        _transfers.Download(source, target);
+    }
+
+    /// <inheritdoc/>
+    public void Prepare(ModelShape shape, StepLimits limits)
+    {
+        ArgumentNullException.ThrowIfNull(shape);
+        ArgumentNullException.ThrowIfNull(limits);
+        _device.MakeCurrent();
+        _steps?.DestroyEvents();
+        _graphs.Clear();
+        _steps = new StepState(_device, _kernels, shape, limits, splitSingles: shape.Heads / shape.KvHeads <= LargestSplitGroup) { MetadataMoves = ForgetRecordings };
+        DType activation = PrecisionFor(shape.WeightType).Activation;
+        int widest = Math.Max(shape.HiddenSize, Math.Max(shape.MlpColumns, shape.Heads * shape.HeadDim));
+        _ = _scratch.Matrix(ScratchUse.Normed, activation, limits.Tokens, widest);
+        _ = _scratch.Matrix(ScratchUse.Gated, activation, limits.Tokens, 2 * shape.MlpColumns);
+        _device.Synchronize();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (_disposed) return;
+        _disposed = true;
+        _device.MakeCurrent();
+        // Work may still be queued; nothing is freed under it.
+        _ = CudaDriver.cuStreamSynchronize(_device.Stream);
+        _graphs.Dispose();
+        _steps?.DestroyEvents();
+        _products.Dispose();
+        _kernels.Dispose();
+        _device.Dispose();
+    }
+
+    /// <summary>Drops all recorded steps, for measurements that change what a step does.</summary>
+    internal void ForgetRecordings()
+    {
+        _device.Synchronize();
+        _graphs.Clear();
+    }
+}

@@ -1,0 +1,56 @@
+namespace FastGen.Kernels.Cuda;
+
+/// <summary>A call to the driver, the run-time compiler or cuBLASLt failed, or CUDA cannot be used here.</summary>
+public class CudaException : Exception
+{
+    /// <summary>Says what failed.</summary>
+    public CudaException(string message)
+        : base(message)
+    {
+    }
+
+    /// <summary>Says what failed, and why.</summary>
+    public CudaException(string message, Exception innerException)
+        : base(message, innerException)
+    {
+    }
+
+    /// <summary>No explanation; prefer the others.</summary>
+    public CudaException()
+    {
+    }
+
+    internal CudaException(string call, int code, string description)
+        : base($"{call} failed with {code}: {description}")
+    {
+        Call = call;
+        Code = code;
+    }
+
+    /// <summary>The failing function, such as cuMemAlloc; null where no call was made.</summary>
+    public string? Call { get; }
+
+    /// <summary>What it returned.</summary>
+    public int Code { get; }
+}
+
+/// <summary>The device has no room for an allocation.</summary>
+public sealed class CudaOutOfMemoryException : CudaException
+{
+    /// <summary>Says what was asked for and what was there.</summary>
+    public CudaOutOfMemoryException(string message)
+        : base(message)
+    {
+    }
+
+    /// <summary>Says what was asked for and what was there, and the cause.</summary>
+    public CudaOutOfMemoryException(string message, Exception innerException)
+        : base(message, innerException)
+    {
+    }
+
+    /// <summary>No explanation; prefer the others.</summary>
+    public CudaOutOfMemoryException()
+    {
+    }
+}

@@ -1,0 +1,44 @@
+using FastGen.Compute;
+
+namespace FastGen.Kernels.Cuda;
+
+/// <summary>What a scratch buffer holds between two kernels of one operation.</summary>
+internal enum ScratchUse
+{
+    Normed,
+    Converted,
+    Product,
+    Gated,
+    Routes,
+    RouteProbabilities,
+    RouteIndices,
+    ExpertGateUp,
+    ExpertGated,
+    ExpertResults,
+    Gate,
+    AttentionPartials,
+    AttentionCounters,
+    Conversion,
+}
+
+/// <summary>
+/// Buffers that live for one operation, one for each use, grown to the largest ever asked for. An outgrown buffer stays until disposal,
+/// since recorded steps still name it; the first step of a shape is never a recorded one, so nothing grows during a recording.
+/// </summary>
+internal sealed class CudaScratch(CudaDevice device)
+{
+    private readonly Dictionary<ScratchUse, (nint Address, long Bytes)> _buffers = [];
+
+    /// <summary>At least <paramref name="bytes"/> bytes.</summary>
+    public nint Get(ScratchUse use, long bytes)
+    {
+        if (_buffers.TryGetValue(use, out (nint Address, long Bytes) buffer) && buffer.Bytes >= bytes) return buffer.Address;
+        long size = Math.Max(bytes, 2 * buffer.Bytes);
+        nint address = device.Allocate(size);
+        _buffers[use] = (address, size);
+        return address;
+    }
+
+    /// <summary>A row-major matrix.</summary>
+    public Tensor Matrix(ScratchUse use, DType type, int rows, int columns) => new(Get(use, (long)rows * columns * type.Size()), type, rows, columns);
+}

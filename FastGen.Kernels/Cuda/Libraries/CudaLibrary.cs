@@ -1,0 +1,29 @@
+namespace FastGen.Kernels.Cuda.Libraries;
+
+/// <summary>A library of NVIDIA's: the name that imports carry, and its file names, newest CUDA first.</summary>
+internal sealed record CudaLibrary(string ImportName, string Title, IReadOnlyList<string> LinuxNames, IReadOnlyList<string> WindowsNames, bool ShipsWithDriver)
+{
+    /// <summary>What imports of the driver API name.</summary>
+    public const string DriverImport = "fastgen-cuda-driver";
+
+    /// <summary>What imports of the run-time compiler name.</summary>
+    public const string CompilerImport = "fastgen-cuda-nvrtc";
+
+    /// <summary>What imports of cuBLASLt name.</summary>
+    public const string ProductsImport = "fastgen-cuda-cublaslt";
+
+    /// <summary>The driver API; comes with the display driver.</summary>
+    public static CudaLibrary Driver { get; } = new(DriverImport, "CUDA driver", ["libcuda.so.1"], ["nvcuda.dll"], true);
+
+    /// <summary>The run-time compiler.</summary>
+    public static CudaLibrary Compiler { get; } = new(CompilerImport, "NVRTC", ["libnvrtc.so.13", "libnvrtc.so.12"], ["nvrtc64_130_0.dll", "nvrtc64_120_0.dll"], false);
+
+    /// <summary>Matrix products.</summary>
+    public static CudaLibrary Products { get; } = new(ProductsImport, "cuBLASLt", ["libcublasLt.so.13", "libcublasLt.so.12"], ["cublasLt64_13.dll", "cublasLt64_12.dll"], false);
+
+    /// <summary>All of them, in the order of need.</summary>
+    public static IReadOnlyList<CudaLibrary> All { get; } = [Driver, Compiler, Products];
+
+    /// <summary>File names on one system.</summary>
+    public IReadOnlyList<string> Names(bool windows) => windows ? WindowsNames : LinuxNames;
+}

@@ -1,0 +1,75 @@
+using System.Reflection;
+using System.Runtime.InteropServices;
+
+namespace FastGen.Kernels.Cuda.Libraries;
+
+/// <summary>One attempt to load a library.</summary>
+/// <param name="Path">The file, or a bare name where the system's loader was asked.</param>
+/// <param name="Origin">The rule that named it.</param>
+/// <param name="Failure">Why it was not taken; null for the one that was.</param>
+public sealed record CudaLoadAttempt(string Path, string Origin, string? Failure);
+
+/// <summary>Loads CUDA's libraries when they are first needed and keeps what was tried, for the probe.</summary>
+internal static class CudaLibraryLoader
+{
+    private static readonly Lock Gate = new();
+    private static readonly Dictionary<string, nint> Handles = [];
+    private static readonly Dictionary<string, List<CudaLoadAttempt>> Attempts = [];
+    private static CudaLibrarySearch? s_search;
+
+    static CudaLibraryLoader() => NativeLibrary.SetDllImportResolver(typeof(CudaLibraryLoader).Assembly, Resolve);
+
+    /// <summary>Loads <paramref name="library"/> unless it is loaded, and says whether it is there.</summary>
+    public static bool TryLoad(CudaLibrary library, string? explicitFolder, out IReadOnlyList<CudaLoadAttempt> attempts)
+    {
+        lock (Gate)
+        {
+            bool loaded = Handles.TryGetValue(library.ImportName, out nint handle) && handle != 0;
+            if (!loaded)
+            {
+                s_search = CudaLibrarySearch.ForThisMachine(explicitFolder);
+                loaded = Load(library) != 0;
+            }
+            attempts = Attempts[library.ImportName];
+            return loaded;
+        }
+    }
+
+    private static nint Resolve(string name, Assembly assembly, DllImportSearchPath? path)
+    {
+        CudaLibrary? library = CudaLibrary.All.FirstOrDefault(known => known.ImportName == name);
+        if (library is null) return 0;
+        lock (Gate)
+        {
+            return Handles.TryGetValue(name, out nint handle) && handle != 0 ? handle : Load(library);
+        }
+    }
+
+    private static nint Load(CudaLibrary library)
+    {
+        s_search ??= CudaLibrarySearch.ForThisMachine(null);
+        List<CudaLoadAttempt> attempts = Attempts[library.ImportName] = [];
+        foreach (CudaCandidate candidate in s_search.Candidates(library))
+        {
+            try
+            {
+                nint handle = NativeLibrary.Load(candidate.Path);
+                attempts.Add(new CudaLoadAttempt(candidate.Path, candidate.Origin, null));
+                return Handles[library.ImportName] = handle;
+            }
+            catch (Exception e) when (e is DllNotFoundException or BadImageFormatException)
+            {
+                attempts.Add(new CudaLoadAttempt(candidate.Path, candidate.Origin, Reason(candidate, e.Message)));
+            }
+        }
+        return 0;
+    }
+
+    // The runtime's message gives advice first; the lines that name the file say why.
+    private static string Reason(CudaCandidate candidate, string message)
+    {
+        if (!Path.IsPathRooted(candidate.Path)) return "the system's loader does not find it";
+        string[] lines = message.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        return lines.Skip(1).FirstOrDefault(line => line.StartsWith(candidate.Path, StringComparison.Ordinal)) ?? lines[0];
+    }
+}

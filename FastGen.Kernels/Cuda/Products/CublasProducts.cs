@@ -1,0 +1,119 @@
+using FastGen.Compute;
+using FastGen.Kernels.Cuda.Interop;
+
+namespace FastGen.Kernels.Cuda.Products;
+
+/// <summary>Products by cuBLASLt. The algorithm for each shape is chosen once.</summary>
+internal sealed unsafe class CublasProducts : IDisposable
+{
+    private const int HeuristicsAsked = 8;
+    private const long WorkspaceBytes = 64L << 20;
+
+    private readonly CudaDevice _device;
+    private readonly Dictionary<ProductShape, Plan?> _plans = [];
+    private nint _handle, _workspace;
+
+    public CublasProducts(CudaDevice device) => _device = device;
+
+    /// <summary>output = input · weightᵀ, added to what it holds when <paramref name="accumulate"/>. False where cuBLASLt has no algorithm.</summary>
+    public bool TryMultiply(Tensor output, Tensor input, Tensor weight, bool accumulate)
+    {
+        ProductShape shape = new(input.Rows, weight.Rows, weight.Columns, weight.Type, output.Type);
+        if (!_plans.TryGetValue(shape, out Plan? plan)) _plans[shape] = plan = Choose(shape);
+        if (plan is null) return false;
+        Run(plan, weight.Data, input.Data, output.Data, accumulate ? 1 : 0);
+        return true;
+    }
+
+    public void Dispose()
+    {
+        foreach (Plan? plan in _plans.Values) plan?.Dispose();
+        _plans.Clear();
+        if (_handle != 0) _ = CublasLt.cublasLtDestroy(_handle);
+        _handle = 0;
+    }
+
+    private static int CudaType(DType type) => type switch
+    {
+        DType.F32 => 0,
+        DType.F16 => 2,
+        DType.BF16 => 14,
+        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a storage type."),
+    };
+
+    private void Run(Plan plan, nint weight, nint input, nint output, float beta)
+    {
+        float alpha = 1;
+        MatmulHeuristic algorithm = plan.Algorithm;
+        CublasLt.Check(CublasLt.cublasLtMatmul(_handle, plan.Operation, &alpha, weight, plan.Weight, input, plan.Input, &beta, output, plan.Output, output, plan.Output, &algorithm, _workspace, (nuint)WorkspaceBytes, _device.Stream));
+    }
+
+    private Plan? Choose(ProductShape shape)
+    {
+        if (_handle == 0)
+        {
+            nint handle = 0;
+            CublasLt.Check(CublasLt.cublasLtCreate(&handle));
+            _handle = handle;
+            _workspace = _device.Allocate(WorkspaceBytes);
+        }
+        Plan plan = new(shape);
+        nint preference = 0;
+        CublasLt.Check(CublasLt.cublasLtMatmulPreferenceCreate(&preference));
+        try
+        {
+            long workspace = WorkspaceBytes;
+            CublasLt.Check(CublasLt.cublasLtMatmulPreferenceSetAttribute(preference, CublasLt.PreferenceWorkspaceBytes, &workspace, sizeof(long)));
+            MatmulHeuristic* found = stackalloc MatmulHeuristic[HeuristicsAsked];
+            int count = 0;
+            int status = CublasLt.cublasLtMatmulAlgoGetHeuristic(_handle, plan.Operation, plan.Weight, plan.Input, plan.Output, plan.Output, preference, HeuristicsAsked, found, &count);
+            if (status != 0 || count == 0)
+            {
+                plan.Dispose();
+                return null;
+            }
+            plan.Algorithm = found[0];
+            return plan;
+        }
+        finally
+        {
+            _ = CublasLt.cublasLtMatmulPreferenceDestroy(preference);
+        }
+    }
+
+    private readonly record struct ProductShape(int Rows, int Outputs, int Columns, DType Weight, DType Out);
+
+    // In cuBLASLt's column-major terms: output [outputs, rows] = (weight [columns, outputs])ᵀ · input [columns, rows].
+    private sealed class Plan : IDisposable
+    {
+        public Plan(ProductShape shape)
+        {
+            nint operation = 0, weight = 0, input = 0, output = 0;
+            int transpose = CublasLt.Transpose;
+            CublasLt.Check(CublasLt.cublasLtMatmulDescCreate(&operation, CublasLt.ComputeF32, CudaType(DType.F32)));
+            CublasLt.Check(CublasLt.cublasLtMatmulDescSetAttribute(operation, CublasLt.DescriptorTransposeA, &transpose, sizeof(int)));
+            CublasLt.Check(CublasLt.cublasLtMatrixLayoutCreate(&weight, CudaType(shape.Weight), (ulong)shape.Columns, (ulong)shape.Outputs, shape.Columns));
+            CublasLt.Check(CublasLt.cublasLtMatrixLayoutCreate(&input, CudaType(shape.Weight), (ulong)shape.Columns, (ulong)shape.Rows, shape.Columns));
+            CublasLt.Check(CublasLt.cublasLtMatrixLayoutCreate(&output, CudaType(shape.Out), (ulong)shape.Outputs, (ulong)shape.Rows, shape.Outputs));
+            (Operation, Weight, Input, Output) = (operation, weight, input, output);
+        }
+
+        public nint Operation { get; }
+
+        public nint Weight { get; }
+
+        public nint Input { get; }
+
+        public nint Output { get; }
+
+        public MatmulHeuristic Algorithm { get; set; }
+
+        public void Dispose()
+        {
+            _ = CublasLt.cublasLtMatrixLayoutDestroy(Output);
+            _ = CublasLt.cublasLtMatrixLayoutDestroy(Input);
+            _ = CublasLt.cublasLtMatrixLayoutDestroy(Weight);
+            _ = CublasLt.cublasLtMatmulDescDestroy(Operation);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+using System.Runtime.InteropServices;
+using FastGen.Compute;
+using FastGen.Kernels.Cuda.Compilation;
+
+namespace FastGen.Kernels.Cuda.Products;
+
+/// <summary>Products of 1 to 4 rows with 16-bit weights: gemv.cu, with everything around the product in the same kernel.</summary>
+internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
+{
+    private const int MaxRows = 4;
+    private const int ColumnsPerVector = 256;
+    private const int MaxWarps = 16;
+    private const int WarpsWanted = 8;
+    private const int LoadsInFlight = 8;
+    private const int ManyOutputs = 65536;
+
+    private readonly Dictionary<int, (int Warps, int Vectors)> _splits = [];
+
+    /// <summary>Whether the kernel serves this product.</summary>
+    public bool Serves(in LinearInput input, Tensor weight) =>
+        input.Rows.Rows <= MaxRows && weight.Type != DType.F32 && weight.Columns % 8 == 0 && input.Norm is null or { Kind: NormKind.Rms, Beta: null } && SplitOf(weight.Columns, input.Rows.Rows).Warps > 0;
+
+    /// <summary>output = activation(norm(input) · weightᵀ + bias), gated or added to the output.</summary>
+    public void Run(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    {
+        int rows = input.Rows.Rows, paddedRows = rows == 3 ? 4 : rows, columns = weights.Inputs;
+        (int warps, int vectors) = SplitOf(columns, rows);
+        int groups = Math.Max(1, WarpsWanted / warps), unroll = Unroll(vectors, paddedRows);
+        KernelConstants constants = new()
+        {
+            In = input.Rows.Type,
+            Weight = weights.Weight.Type,
+            Out = output.Type,
+            Norm = input.Norm is null ? 0 : 1,
+            Activation = activation,
+            Gated = gated,
+            Accumulate = accumulate,
+            Columns = columns,
+            Rows = paddedRows,
+            Shape = (warps, vectors, groups, unroll),
+        };
+        GemvArguments arguments = new()
+        {
+            Input = input.Rows.Data,
+            Weights = weights.Weight.Data,
+            Output = output.Data,
+            Gamma = input.Norm?.Gamma.Data ?? 0,
+            Bias = weights.Bias?.Data ?? 0,
+            Epsilon = input.Norm?.Epsilon ?? 0,
+            Outputs = output.Columns,
+            Rows = rows,
+        };
+        int logical = output.Columns * (gated ? 2 : 1);
+        // All CTAs resident at once, evenly spread: one of many warps an SM, else two, four where the kernel runs long.
+        int perMultiprocessor = warps * groups > WarpsWanted ? 1 : output.Columns >= ManyOutputs ? 4 : 2;
+        int grid = Math.Min(perMultiprocessor * device.Multiprocessors, output.Columns);
+        int sharedBytes = ((logical / grid) + 4) * paddedRows * (warps + 1) * sizeof(float);
+        kernels.Get("gemv", "gemv", constants).Launch(arguments, (grid, 1, 1), warps * groups * 32, sharedBytes);
+    }
+
+    // A power of two of sums a lane, at most 32.
+    private static int Unroll(int vectors, int rows)
+    {
+        int unroll = 1;
+        while (2 * unroll * vectors <= LoadsInFlight && 2 * unroll * rows <= 32 && (rows < MaxRows || unroll < 2)) unroll *= 2;
+        return unroll;
+    }
+
+    // Warps across the columns and vectors a lane: least waste first, then eight warps with two vectors each.
+    private (int Warps, int Vectors) SplitOf(int columns, int rows)
+    {
+        int key = (columns * 2) + (rows > 2 ? 1 : 0);
+        if (_splits.TryGetValue(key, out (int Warps, int Vectors) split)) return split;
+        int pieces = (columns + ColumnsPerVector - 1) / ColumnsPerVector, most = rows > 2 ? 4 : 8, bestCost = int.MaxValue;
+        for (int vectors = 1; vectors <= most; vectors++)
+        {
+            int warps = (pieces + vectors - 1) / vectors;
+            if (warps > MaxWarps) continue;
+            int waste = (warps * vectors) - pieces, cost = (waste * 64 / pieces * 4) + Math.Abs(warps - WarpsWanted) + (vectors == 2 ? 0 : vectors == 4 ? 1 : 3);
+            if (cost < bestCost) (bestCost, split) = (cost, (warps, vectors));
+        }
+        return _splits[key] = split;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct GemvArguments
+    {
+        public nint Input, Weights, Output, Gamma, Bias;
+        public float Epsilon;
+        public int Outputs, Rows;
+    }
+}

@@ -1,0 +1,144 @@
+// Products of 1 to 4 rows: output = activation(norm(input) · weightᵀ + bias), gated or added to the output. The weights are read once, straight
+// into registers; the warps of a CTA split the columns, and each lane keeps its part of the input in registers as F32, so that the inner loop
+// touches nothing but weights. The first weights are on their way before the previous kernel ends.
+#include "common.cuh"
+
+#define WARPS SHAPE_A      // across the columns
+#define VECTORS SHAPE_B    // of 8 columns, a lane and row
+#define GROUPS SHAPE_C     // of warps, which take rows in turn
+#define UNROLL SHAPE_D     // rows in flight
+#define THREADS (WARPS * GROUPS * 32)
+#define EXACT (WARPS * VECTORS * 256 == COLUMNS)
+
+struct GemvArguments {
+    const T_IN* input;          // [rows, COLUMNS]
+    const T_WEIGHT* weights;    // [outputs, COLUMNS]; gated: [2 · outputs, COLUMNS]
+    T_OUT* output;              // [rows, outputs]
+    const float* gamma;
+    const float* bias;
+    float epsilon;
+    int outputs, rows;          // rows: up to ROWS
+};
+
+// Sums N values (a power of two) over a warp; lane l gets the sum of value l · N / 32.
+template <int N> DEVICE float warp_sums(float (&v)[N], int lane) {
+    int n = N;
+#pragma unroll
+    for (int o = 16; o; o >>= 1) {
+        if (n > 1) {
+            n >>= 1;
+            bool up = lane & o;
+#pragma unroll
+            for (int i = 0; i < N / 2; i++) {
+                if (i < n) {
+                    float send = up ? v[i] : v[i + n], keep = up ? v[i + n] : v[i];
+                    v[i] = keep + __shfl_xor_sync(~0u, send, o);
+                }
+            }
+        } else {
+            v[0] += __shfl_xor_sync(~0u, v[0], o);
+        }
+    }
+    return v[0];
+}
+
+KERNEL __launch_bounds__(THREADS) gemv(const GemvArguments a) {
+    extern __shared__ float sums[];   // [rows of this CTA · ROWS][WARPS + 1]
+    __shared__ float squares[ROWS][GROUPS * WARPS];
+    int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, part = warp % WARPS, group = warp / WARPS;
+    constexpr int HALVES = GATED ? 2 : 1;
+    // An even share of the outputs. Gated: logical row 2i is gate i, 2i + 1 is up i.
+    int first = (int)((i64)a.outputs * blockIdx.x / gridDim.x) * HALVES, end = (int)((i64)a.outputs * (blockIdx.x + 1) / gridDim.x) * HALVES;
+    int column = part * VECTORS * 256 + lane * 8;
+    const T_WEIGHT* base = a.weights + column;
+    uint4 w[UNROLL][VECTORS];
+    auto load = [&](int row) {
+#pragma unroll
+        for (int u = 0; u < UNROLL; u++) {
+            int r = min(row + u, end - 1);
+            const T_WEIGHT* p = base + (i64)(GATED ? (r & 1) * a.outputs + (r >> 1) : r) * COLUMNS;
+#pragma unroll
+            for (int j = 0; j < VECTORS; j++) w[u][j] = EXACT || column + j * 256 < COLUMNS ? load_stream(p + j * 256) : make_uint4(0, 0, 0, 0);
+        }
+    };
+    int row = first + group * UNROLL;
+    if (row < end) load(row);
+    let_next_start();
+    wait_for_previous();
+
+    float x[ROWS][VECTORS * 8];
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        float sum = 0.f;
+#pragma unroll
+        for (int j = 0; j < VECTORS; j++) {
+            float* v = x[r] + j * 8;
+            if (EXACT || column + j * 256 < COLUMNS) load8(a.input + (i64)min(r, a.rows - 1) * COLUMNS + column + j * 256, v);
+            else for (int i = 0; i < 8; i++) v[i] = 0.f;
+            for (int i = 0; i < 8; i++) sum += v[i] * v[i];
+        }
+        if (NORM) {
+            sum = warp_sum(sum);
+            if (lane == 0) squares[r][warp] = sum;
+        }
+    }
+    if (NORM) {
+        __syncthreads();
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            float sum = 0.f;
+            for (int k = 0; k < WARPS; k++) sum += squares[r][group * WARPS + k];
+            float scale = rsqrtf(sum / COLUMNS + a.epsilon);
+#pragma unroll
+            for (int j = 0; j < VECTORS; j++) {
+                if (!EXACT && column + j * 256 >= COLUMNS) continue;
+                float g[8];
+                load8(a.gamma + column + j * 256, g);
+                for (int i = 0; i < 8; i++) x[r][j * 8 + i] *= scale * g[i];
+            }
+        }
+    }
+
+    constexpr int SUMS = UNROLL * ROWS;
+    for (; row < end; row += GROUPS * UNROLL) {
+        float dots[SUMS];
+#pragma unroll
+        for (int u = 0; u < UNROLL; u++) {
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) dots[u * ROWS + r] = 0.f;
+#pragma unroll
+            for (int j = 0; j < VECTORS; j++) {
+                float v[8];
+                widen8<T_WEIGHT>(w[u][j], v);
+#pragma unroll
+                for (int r = 0; r < ROWS; r++)
+#pragma unroll
+                    for (int i = 0; i < 8; i++) dots[u * ROWS + r] = fmaf(v[i], x[r][j * 8 + i], dots[u * ROWS + r]);
+            }
+        }
+        if (row + GROUPS * UNROLL < end) load(row + GROUPS * UNROLL);
+        float v = warp_sums<SUMS>(dots, lane);
+        int i = lane * SUMS / 32, o = row - first + i / ROWS;
+        if (lane % (32 / SUMS) == 0 && o < end - first) sums[(o * ROWS + i % ROWS) * (WARPS + 1) + part] = v;
+    }
+    __syncthreads();
+
+    auto total = [&](int o, int r) {
+        float sum = 0.f;
+        for (int k = 0; k < WARPS; k++) sum += sums[(o * ROWS + r) * (WARPS + 1) + k];
+        return sum;
+    };
+    for (int i = threadIdx.x; i < (end - first) / HALVES * ROWS; i += THREADS) {
+        int o = i / ROWS, r = i % ROWS, output = first / HALVES + o;
+        if (r >= a.rows) continue;
+        float v = total(o * HALVES, r);
+        if (a.bias) v += a.bias[output];
+        v = activate<ACTIVATION>(v);
+        if (GATED) {
+            float u = total(o * 2 + 1, r);
+            v *= a.bias ? u + a.bias[a.outputs + output] : u;
+        }
+        T_OUT* to = a.output + (i64)r * a.outputs + output;
+        to[0] = from_float<T_OUT>(ACCUMULATE ? to_float(to[0]) + v : v);
+    }
+}

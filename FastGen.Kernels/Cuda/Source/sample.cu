@@ -1,0 +1,243 @@
+// Draws one token for each logit row: penalties, temperature, top-k, top-p, min-p, then a uniform number by Philox4x32-10 (Salmon et al., 2011).
+// One CTA a row. Probabilities are exponentials relative to the largest, in fixed point (2^-40): their sums are exact whatever the order,
+// so a draw depends on nothing but the row, the seed and the position. Thresholds are found by radix selection instead of sorting.
+#include "common.cuh"
+
+#define THREADS 1024
+#define WARPS 32
+#define ONE 1099511627776.f   // 2^40
+
+struct Sampling {
+    float temperature, top_p, min_p, repetition, presence, frequency;
+    int top_k, prompt_length;
+    u64 seed;
+};
+
+struct SampleArguments {
+    Batch batch;
+    float* logits;
+    const Sampling* sampling;   // by slot
+    u32* const* counts;         // where the penalty counts [slots, vocabulary] lie; null before the first penalty
+    int* last_drawn;            // by slot
+    int* results;               // pinned host memory, two steps of [result_stride]
+    int vocabulary, result_stride, suppressed_tokens;
+};
+
+DEVICE u32 ordered(float f) {   // a key that sorts as the value does
+    u32 u = __float_as_uint(f);
+    return u >> 31 ? ~u : u | 0x80000000u;
+}
+
+DEVICE u32 philox(u64 seed, u32 position) {
+    u32 c0 = position, c1 = 0, c2 = 0, c3 = 0, k0 = (u32)seed, k1 = (u32)(seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        u64 p0 = 0xD2511F53ull * c0, p1 = 0xCD9E8D57ull * c2;
+        c0 = (u32)(p1 >> 32) ^ c1 ^ k0;
+        c1 = (u32)p1;
+        c2 = (u32)(p0 >> 32) ^ c3 ^ k1;
+        c3 = (u32)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    return c0;
+}
+
+DEVICE u64 warp_sum64(u64 v) {
+    for (int o = 16; o; o >>= 1) v += __shfl_xor_sync(~0u, v, o);
+    return v;
+}
+
+DEVICE u64 block_sum64(u64 v, u64* parts) {
+    v = warp_sum64(v);
+    __syncthreads();
+    if ((threadIdx.x & 31) == 0) parts[threadIdx.x >> 5] = v;
+    __syncthreads();
+    return warp_sum64(parts[threadIdx.x & 31]);
+}
+
+struct Shared {
+    u64 histogram[4][256];
+    u64 parts[WARPS];
+    u64 remaining;
+    u32 digit;
+    int invalid, drawn;
+};
+
+KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
+    __shared__ Shared s;
+    let_next_start();
+    wait_for_previous();
+    int row = blockIdx.x, tid = threadIdx.x, lane = tid & 31, warp = tid >> 5, n = a.vocabulary;
+    const int* data = a.batch.data;
+    if (row >= a.batch.logit_row_count()) return;
+    int slot = data[a.batch.logit_slots + row];
+    Sampling p = a.sampling[slot];
+    float* logits = a.logits + (i64)row * n;
+    if (tid == 0) { s.invalid = 0; s.drawn = -1; }
+    if (p.repetition != 1.f || p.presence != 0.f || p.frequency != 0.f) {
+        const u32* counts = *a.counts + (i64)slot * n;
+        for (int i = tid; i < n; i += THREADS) {
+            u32 count = counts[i];
+            if (!count) continue;
+            float v = logits[i];
+            v = v < 0.f ? v * p.repetition : v / p.repetition;
+            u32 occurrences = count & 0x7fffffffu;
+            if (occurrences) v -= p.presence + p.frequency * occurrences;
+            logits[i] = v;
+        }
+    }
+    __syncthreads();
+    for (int i = data[a.batch.suppressed_starts + row] + tid; i < data[a.batch.suppressed_starts + row + 1]; i += THREADS) logits[data[a.suppressed_tokens + i]] = -INFINITY;
+    __syncthreads();
+
+    // The most likely, lower ids first among equals.
+    u64 best = 0;
+    bool invalid = false;
+    auto consider = [&](float v, int i) {
+        invalid |= v != v;
+        u64 key = (u64)ordered(v) << 32 | (u32)~i;
+        if (key > best) best = key;
+    };
+    if (n % 4 == 0) {
+#pragma unroll 4
+        for (int i = tid * 4; i < n; i += THREADS * 4) {
+            float4 v = *(const float4*)(logits + i);
+            consider(v.x, i); consider(v.y, i + 1); consider(v.z, i + 2); consider(v.w, i + 3);
+        }
+    } else {
+        for (int i = tid; i < n; i += THREADS) consider(logits[i], i);
+    }
+    if (invalid) s.invalid = 1;
+    for (int o = 16; o; o >>= 1) { u64 other = __shfl_xor_sync(~0u, best, o); if (other > best) best = other; }
+    if (lane == 0) s.parts[warp] = best;
+    __syncthreads();
+    best = s.parts[lane];
+    for (int o = 16; o; o >>= 1) { u64 other = __shfl_xor_sync(~0u, best, o); if (other > best) best = other; }
+    int likeliest = (int)~(u32)best;
+    float largest = logits[likeliest];
+    bool finite = !s.invalid && largest < INFINITY && largest > -INFINITY;
+
+    if (finite && p.temperature != 0.f) {
+        float top = largest / p.temperature;
+        auto value = [&](int i) { return logits[i] / p.temperature; };
+        auto mass = [&](float v) { return (u64)(expf(v - top) * ONE); };
+        u32 low = 0;            // keys below are dropped
+        // Finds the key at which the running sum over keys, from the end that `descending` says, first exceeds `target`;
+        // leaves in s.remaining what of the target is left within that key. Weights are 1 (counting) or masses.
+        auto select = [&](u64 target, bool counting, bool descending, u32 bound) {
+            u32 prefix = 0;
+            if (tid == 0) s.remaining = target;
+            for (int shift = 24; shift >= 0; shift -= 8) {
+                for (int i = tid; i < 1024; i += THREADS) (&s.histogram[0][0])[i] = 0;
+                __syncthreads();
+                for (int i = tid; i < n; i += THREADS) {
+                    float v = value(i);
+                    u32 key = ordered(v);
+                    if (key < bound || (shift < 24 && (key >> (shift + 8)) != (prefix >> (shift + 8)))) continue;
+                    u64 weight = counting ? 1 : mass(v);
+                    if (weight) atomicAdd(&s.histogram[warp & 3][(key >> shift) & 255], weight);
+                }
+                __syncthreads();
+                if (warp == 0) {
+                    // Lane l owns 8 digits, in the order of the walk.
+                    u64 own[8], sum = 0;
+                    for (int j = 0; j < 8; j++) {
+                        int digit = descending ? 255 - (lane * 8 + j) : lane * 8 + j;
+                        own[j] = s.histogram[0][digit] + s.histogram[1][digit] + s.histogram[2][digit] + s.histogram[3][digit];
+                        sum += own[j];
+                    }
+                    u64 before = sum;
+                    for (int o = 1; o < 32; o <<= 1) { u64 other = __shfl_up_sync(~0u, before, o); if (lane >= o) before += other; }
+                    u64 left = s.remaining;
+                    bool reached = before > left;
+                    u32 mask = __ballot_sync(~0u, reached);
+                    int owner = mask ? __ffs(mask) - 1 : 31;
+                    if (lane == owner) {
+                        u64 running = before - sum;
+                        int j = 0;
+                        while (j < 7 && running + own[j] <= left) running += own[j++];
+                        s.digit = descending ? 255 - (lane * 8 + j) : lane * 8 + j;
+                        s.remaining = left - running;
+                    }
+                }
+                __syncthreads();
+                prefix |= s.digit << shift;
+                __syncthreads();
+            }
+            return prefix;
+        };
+        if (p.top_k > 0 && p.top_k < n) low = select((u64)p.top_k - 1, true, true, 0);
+        u32 tie = 0;            // of the tokens with this key, the first `dropped` are dropped
+        int dropped = 0;
+        if (p.top_p < 1.f) {
+            u64 total = 0;
+            for (int i = tid; i < n; i += THREADS) { float v = value(i); if (ordered(v) >= low) total += mass(v); }
+            total = block_sum64(total, s.parts);
+            u64 limit = (u64)((1.0 - (double)p.top_p) * (double)total);
+            u32 key = select(limit, false, false, low);
+            float v = __uint_as_float(key >> 31 ? key & 0x7fffffffu : ~key);
+            u64 weight = mass(v);
+            tie = key;
+            dropped = weight ? (int)min(s.remaining / weight, (u64)n) : 0;
+            low = key;
+        }
+        auto kept = [&](float v) {
+            u32 key = ordered(v);
+            if (key < low) return (u64)0;
+            float e = expf(v - top);
+            return e < p.min_p ? (u64)0 : (u64)(e * ONE);
+        };
+        // Each warp owns a run of ids; first how many ties lie before it, then the masses.
+        int per = ((n + WARPS - 1) / WARPS + 31) / 32 * 32, first = min(warp * per, n), end = min(first + per, n);
+        int ties_before = 0;
+        if (dropped) {
+            int ties = 0;
+            for (int i = first + lane; i < end; i += 32) ties += ordered(value(i)) == tie;
+            u64 sum = warp_sum64((u64)ties);
+            __syncthreads();
+            if (lane == 0) s.parts[warp] = sum;
+            __syncthreads();
+            for (int w = 0; w < warp; w++) ties_before += (int)s.parts[w];
+        }
+        auto masses = [&](int i, int& ties) {   // of ids [i - lane, i - lane + 32); `ties` runs along
+            float v = i < end ? value(i) : -INFINITY;
+            u64 m = i < end ? kept(v) : 0;
+            if (dropped) {
+                u32 mask = __ballot_sync(~0u, i < end && ordered(v) == tie);
+                if ((mask >> lane & 1) && ties + __popc(mask & ((1u << lane) - 1)) < dropped) m = 0;
+                ties += __popc(mask);
+            }
+            return m;
+        };
+        u64 own = 0;
+        int ties = ties_before;
+        for (int i = first + lane; i - lane < end; i += 32) own += masses(i, ties);
+        own = warp_sum64(own);
+        __syncthreads();
+        if (lane == 0) s.parts[warp] = own;
+        __syncthreads();
+        u64 total = 0, before = 0;
+        for (int w = 0; w < WARPS; w++) { if (w == warp) before = total; total += s.parts[w]; }
+        u64 target = __umul64hi(total, (u64)philox(p.seed, (u32)data[a.batch.logit_positions + row]) << 32);
+        if (target >= before && target < before + own) {
+            u64 running = before;
+            ties = ties_before;
+            for (int i = first + lane; i - lane < end; i += 32) {
+                u64 m = masses(i, ties), inclusive = m;
+                for (int o = 1; o < 32; o <<= 1) { u64 other = __shfl_up_sync(~0u, inclusive, o); if (lane >= o) inclusive += other; }
+                u32 mask = __ballot_sync(~0u, running + inclusive > target);
+                if (mask) {
+                    if (lane == __ffs(mask) - 1) s.drawn = i;
+                    break;
+                }
+                running += __shfl_sync(~0u, inclusive, 31);
+            }
+        }
+        __syncthreads();
+    }
+    if (tid == 0) {
+        int drawn = !finite ? -1 : p.temperature == 0.f ? likeliest : s.drawn;
+        a.results[data[7] * a.result_stride + row] = drawn;
+        a.last_drawn[slot] = max(drawn, 0);
+    }
+}

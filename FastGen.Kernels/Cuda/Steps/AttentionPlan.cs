@@ -1,0 +1,57 @@
+using FastGen.Compute;
+
+namespace FastGen.Kernels.Cuda.Steps;
+
+/// <summary>
+/// Which attention kernel serves which rows, made once a step and used by all layers. Sequences with one new token are listed for the
+/// split kernel; the others are cut into tiles of <see cref="TileRows"/> packed rows (a row for each new token and head of a group).
+/// In the metadata: the two counts, the sequences with one new token, then for each tile its sequence and first packed row.
+/// </summary>
+internal sealed class AttentionPlan(StepLimits limits, int group)
+{
+    /// <summary>Packed rows of one tile.</summary>
+    public const int TileRows = 64;
+
+    /// <summary>Ints before the lists: the number of sequences with one new token, and the number of tiles.</summary>
+    public const int HeaderInts = 2;
+
+    private readonly int _tileCapacity = (int)(((long)limits.Tokens * group / TileRows) + limits.Sequences);
+
+    /// <summary>Ints that the plan may take.</summary>
+    public int Capacity => HeaderInts + limits.Sequences + (2 * _tileCapacity);
+
+    /// <summary>Sequences with one new token.</summary>
+    public int SingleCount { get; private set; }
+
+    /// <summary>Tiles of all other sequences.</summary>
+    public int TileCount { get; private set; }
+
+    /// <summary>Offset of the tiles in the plan.</summary>
+    public int TilesOffset => HeaderInts + limits.Sequences;
+
+    /// <summary>Ints used, from the beginning.</summary>
+    public int UsedLength => TileCount == 0 ? HeaderInts + SingleCount : TilesOffset + (2 * TileCount);
+
+    /// <summary>Plans <paramref name="batch"/> into <paramref name="target"/>. Groups that do not fit the split kernel go to tiles.</summary>
+    public void Fill(RaggedBatch batch, Span<int> target, bool splitSingles)
+    {
+        (SingleCount, TileCount) = (0, 0);
+        ReadOnlySpan<int> starts = batch.Starts;
+        // The longest contexts first, so that the last tiles to start are short ones.
+        for (int sequence = 0; sequence < batch.SequenceCount; sequence++)
+        {
+            int tokens = starts[sequence + 1] - starts[sequence];
+            if (tokens == 1 && splitSingles)
+            {
+                target[HeaderInts + SingleCount++] = sequence;
+                continue;
+            }
+            for (int row = (((tokens * group) - 1) / TileRows) * TileRows; row >= 0; row -= TileRows)
+            {
+                target[TilesOffset + (2 * TileCount)] = sequence;
+                target[TilesOffset + (2 * TileCount++) + 1] = row;
+            }
+        }
+        (target[0], target[1]) = (SingleCount, TileCount);
+    }
+}

@@ -1,0 +1,73 @@
+using FastGen.Kernels.Cuda.Interop;
+
+namespace FastGen.Kernels.Cuda.Steps;
+
+/// <summary>
+/// Decode steps recorded as CUDA graphs. The first step of a shape runs as it is queued, which also compiles its kernels and chooses its
+/// algorithms; the second is recorded; all others are replayed.
+/// </summary>
+internal sealed unsafe class StepGraphs(CudaDevice device) : IDisposable
+{
+    private const int RelaxedCapture = 2;
+    private const int SmallestStep = 8;
+
+    private readonly Dictionary<(Action<int, int> Forward, int Rows), nint> _graphs = [];
+
+    /// <summary>Rows that a decode step of <paramref name="sequences"/> is padded to: 1, 2, 4, multiples of 8, from 128 on of 16.</summary>
+    public static int Bucket(int sequences, int largest)
+    {
+        int rows = sequences <= 2 ? sequences : sequences <= 4 ? 4 : sequences <= 128 ? (sequences + SmallestStep - 1) / SmallestStep * SmallestStep : (sequences + 15) / 16 * 16;
+        return Math.Min(rows, largest);
+    }
+
+    /// <summary>Runs a step of <paramref name="rows"/> rows, each with logits.</summary>
+    public void Run(Action<int, int> forward, int rows)
+    {
+        if (!_graphs.TryGetValue((forward, rows), out nint graph))
+        {
+            forward(rows, rows);
+            _graphs[(forward, rows)] = 0;
+            return;
+        }
+        if (graph == 0) _graphs[(forward, rows)] = graph = Record(forward, rows);
+        CudaDriver.Check(CudaDriver.cuGraphLaunch(graph, device.Stream));
+    }
+
+    /// <summary>Forgets all recordings.</summary>
+    public void Clear()
+    {
+        foreach (nint graph in _graphs.Values)
+        {
+            if (graph != 0) _ = CudaDriver.cuGraphExecDestroy(graph);
+        }
+        _graphs.Clear();
+    }
+
+    public void Dispose() => Clear();
+
+    private nint Record(Action<int, int> forward, int rows)
+    {
+        nint graph = 0, executable = 0;
+        CudaDriver.Check(CudaDriver.cuStreamBeginCapture_v2(device.Stream, RelaxedCapture));
+        try
+        {
+            forward(rows, rows);
+        }
+        catch
+        {
+            _ = CudaDriver.cuStreamEndCapture(device.Stream, &graph);
+            if (graph != 0) _ = CudaDriver.cuGraphDestroy(graph);
+            throw;
+        }
+        CudaDriver.Check(CudaDriver.cuStreamEndCapture(device.Stream, &graph));
+        try
+        {
+            CudaDriver.Check(CudaDriver.cuGraphInstantiateWithFlags(&executable, graph, 0));
+        }
+        finally
+        {
+            _ = CudaDriver.cuGraphDestroy(graph);
+        }
+        return executable;
+    }
+}

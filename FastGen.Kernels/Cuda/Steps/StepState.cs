@@ -1,0 +1,225 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using FastGen.Compute;
+using FastGen.Kernels.Cuda.Compilation;
+using FastGen.Kernels.Cuda.Interop;
+
+namespace FastGen.Kernels.Cuda.Steps;
+
+/// <summary>
+/// What lives on the device from step to step, by slot (block tables, last drawn ids, sampling parameters, penalty counts), and the way a
+/// step's metadata gets there: staged in pinned memory, two steps deep, and read by one small kernel. Drawn ids come back through pinned memory.
+/// </summary>
+internal sealed unsafe class StepState
+{
+    private const int Sections = 16;
+    private const int ResultSlotHeader = 7;
+    private const int SamplingUpdateInts = 12;
+    private const int SamplingInts = 10;
+
+    private readonly CudaDevice _device;
+    private readonly KernelLibrary _kernels;
+    private readonly ModelShape _shape;
+    private readonly bool[] _hasPenalties;
+    private readonly nint[] _finished = [CudaDevice.CreateEvent(), CudaDevice.CreateEvent()];
+    private readonly nint _countsHolder, _results;
+    private readonly nint[] _staging = new nint[2];
+    private readonly int _bufferInts;
+    private nint _metadata, _counts;
+    private int _planOffset, _suppressedOffset, _suppressedCapacity, _samplingOffset;
+    private long _ticket;
+
+    public StepState(CudaDevice device, KernelLibrary kernels, ModelShape shape, StepLimits limits, bool splitSingles)
+    {
+        (_device, _kernels, _shape, Limits, SplitsSingles) = (device, kernels, shape, limits, splitSingles);
+        Group = shape.Heads / shape.KvHeads;
+        Plan = new AttentionPlan(limits, Group);
+        BlockTables = device.Allocate((long)limits.Sequences * limits.BlocksPerSequence * sizeof(int));
+        LastDrawn = device.Allocate(limits.Sequences * sizeof(int));
+        Sampling = device.Allocate(limits.Sequences * SamplingInts * sizeof(int));
+        _countsHolder = device.Allocate(sizeof(nint));
+        _results = device.AllocatePinned(2L * limits.Sequences * sizeof(int));
+        _hasPenalties = new bool[limits.Sequences];
+        RaggedBatch empty = new(limits);
+        _bufferInts = empty.Buffer.Length;
+        Layout = empty.Layout;
+        Reserve(16 * limits.Sequences);
+    }
+
+    /// <summary>The largest step.</summary>
+    public StepLimits Limits { get; }
+
+    /// <summary>Query heads that share a key/value head.</summary>
+    public int Group { get; }
+
+    /// <summary>Whether sequences with one new token have a kernel of their own.</summary>
+    public bool SplitsSingles { get; }
+
+    /// <summary>The attention plan of the step staged last.</summary>
+    public AttentionPlan Plan { get; }
+
+    /// <summary>[slots, blocks of a sequence]</summary>
+    public nint BlockTables { get; }
+
+    /// <summary>[slots]</summary>
+    public nint LastDrawn { get; }
+
+    /// <summary>[slots] SlotSampling</summary>
+    public nint Sampling { get; }
+
+    /// <summary>Where the address of the penalty counts [slots, vocabulary] lies.</summary>
+    public nint CountsHolder => _countsHolder;
+
+    /// <summary>Pinned: [2 steps, sequences].</summary>
+    public nint Results => _results;
+
+    /// <summary>Raised before the metadata moves, since recorded steps name its address.</summary>
+    public Action? MetadataMoves { get; set; }
+
+    /// <summary>Offsets of a batch's sections.</summary>
+    public RaggedBatchLayout Layout { get; }
+
+    /// <summary>The metadata for kernels.</summary>
+    public BatchView View => new(_metadata, Layout);
+
+    /// <summary>The attention plan on the device.</summary>
+    public nint PlanAddress => _metadata + (_planOffset * sizeof(int));
+
+    /// <summary>Offset of the suppressed tokens in the metadata, in ints.</summary>
+    public int SuppressedOffset => _suppressedOffset;
+
+    /// <summary>Takes over <paramref name="batch"/>: its metadata, and what it changes in the slots.</summary>
+    /// <returns>The step's ticket.</returns>
+    public long Begin(RaggedBatch batch)
+    {
+        if (batch.Limits != Limits) throw new ArgumentException($"The batch was made for {batch.Limits}, the backend prepared for {Limits}.", nameof(batch));
+        ReadOnlySpan<int> suppressed = batch.SuppressedTokens;
+        if (suppressed.Length > _suppressedCapacity)
+        {
+            MetadataMoves?.Invoke();
+            Reserve(2 * suppressed.Length);
+        }
+        long ticket = ++_ticket;
+        int index = (int)(ticket & 1);
+        // The staging buffer was last read by the step before the previous one.
+        if (ticket > 2) CudaDriver.Check(CudaDriver.cuEventSynchronize(_finished[index]));
+        ResetPenalties(batch);
+        Stage(batch, suppressed, index);
+        return ticket;
+    }
+
+    /// <summary>Marks the end of the step's work on the stream.</summary>
+    public void End(long ticket) => CudaDriver.Check(CudaDriver.cuEventRecord(_finished[ticket & 1], _device.Stream));
+
+    /// <summary>Waits for a step and copies what it drew.</summary>
+    public void Collect(long ticket, Span<int> tokens)
+    {
+        if (ticket <= 0 || ticket > _ticket || ticket <= _ticket - 2) throw new ArgumentOutOfRangeException(nameof(ticket), ticket, $"The results of this step are not kept; the last step is {_ticket}, and one more may be uncollected.");
+        CudaDriver.Check(CudaDriver.cuEventSynchronize(_finished[ticket & 1]));
+        new ReadOnlySpan<int>((int*)_results + ((ticket & 1) * Limits.Sequences), Limits.Sequences)[..tokens.Length].CopyTo(tokens);
+    }
+
+    public void DestroyEvents()
+    {
+        foreach (nint handle in _finished) _ = CudaDriver.cuEventDestroy_v2(handle);
+    }
+
+    private void Reserve(int suppressed)
+    {
+        _suppressedCapacity = suppressed;
+        _planOffset = (_bufferInts + 3) & ~3;
+        _suppressedOffset = (_planOffset + Plan.Capacity + 3) & ~3;
+        _samplingOffset = (_suppressedOffset + suppressed + 3) & ~3;
+        long bytes = (_samplingOffset + ((long)SamplingUpdateInts * Limits.Sequences)) * sizeof(int);
+        _metadata = _device.Allocate(bytes);
+        for (int i = 0; i < _staging.Length; i++) _staging[i] = _device.AllocatePinned(bytes);
+    }
+
+    private void ResetPenalties(RaggedBatch batch)
+    {
+        foreach ((int slot, SlotSampling sampling) in batch.SamplingUpdates)
+        {
+            _hasPenalties[slot] = sampling.HasPenalties;
+            if (!sampling.HasPenalties) continue;
+            long row = (long)_shape.VocabularySize * sizeof(uint);
+            if (_counts == 0)
+            {
+                nint counts = _counts = _device.Allocate(row * Limits.Sequences);
+                CudaDriver.Check(CudaDriver.cuMemcpyHtoDAsync_v2(_countsHolder, (nint)(&counts), (nuint)sizeof(nint), _device.Stream));
+                _device.Synchronize();
+            }
+            CudaDriver.Check(CudaDriver.cuMemsetD8Async(_counts + (nint)(slot * row), 0, (nuint)row, _device.Stream));
+        }
+    }
+
+    private void Stage(RaggedBatch batch, ReadOnlySpan<int> suppressed, int index)
+    {
+        int* staging = (int*)_staging[index];
+        BeginArguments arguments = new() { Host = _staging[index], Device = _metadata, BlockTables = BlockTables, Sampling = Sampling, BlocksPerSequence = Limits.BlocksPerSequence };
+        ReadOnlySpan<int> source = batch.Buffer;
+        int section = 0;
+        void Send(ref BeginArguments to, int offset, int count)
+        {
+            to.Offsets[section] = offset;
+            to.Counts[section++] = count;
+        }
+        void Copy(ref BeginArguments to, ReadOnlySpan<int> from, int offset, int count)
+        {
+            from.Slice(offset, count).CopyTo(new Span<int>(staging + offset, count));
+            Send(ref to, offset, count);
+        }
+        int tokens = batch.TokenCount, sequences = batch.SequenceCount, logits = batch.LogitRowCount;
+        Copy(ref arguments, source, 0, RaggedBatch.HeaderLength);
+        staging[ResultSlotHeader] = index;
+        foreach (int offset in (ReadOnlySpan<int>)[Layout.Tokens, Layout.Positions, Layout.RowSequences, Layout.KvSlots]) Copy(ref arguments, source, offset, tokens);
+        foreach (int offset in (ReadOnlySpan<int>)[Layout.SequenceSlots, Layout.ContextLengths, Layout.RotaryBases]) Copy(ref arguments, source, offset, sequences);
+        foreach (int offset in (ReadOnlySpan<int>)[Layout.LogitRows, Layout.LogitSlots, Layout.LogitPositions]) Copy(ref arguments, source, offset, logits);
+        Copy(ref arguments, source, Layout.Starts, sequences + 1);
+        Copy(ref arguments, source, Layout.SuppressedStarts, logits + 1);
+        Plan.Fill(batch, new Span<int>(staging + _planOffset, Plan.Capacity), SplitsSingles);
+        Send(ref arguments, _planOffset, Plan.UsedLength);
+        suppressed.CopyTo(new Span<int>(staging + _suppressedOffset, suppressed.Length));
+        Send(ref arguments, _suppressedOffset, suppressed.Length);
+
+        batch.BlockUpdates.CopyTo(new Span<int>(staging + Layout.BlockUpdates, batch.BlockUpdates.Length));
+        (arguments.BlockUpdates, arguments.BlockUpdateCount) = (Layout.BlockUpdates, batch.BlockUpdateCount);
+        int* update = staging + _samplingOffset;
+        foreach ((int slot, SlotSampling sampling) in batch.SamplingUpdates)
+        {
+            update[0] = slot;
+            Unsafe.WriteUnaligned(update + 2, sampling);
+            update += SamplingUpdateInts;
+        }
+        (arguments.SamplingUpdates, arguments.SamplingUpdateCount) = (_samplingOffset, batch.SamplingUpdates.Length);
+        _kernels.Get("step", "begin_step", default).Launch(arguments, (Sections + 2, 1, 1), threads: tokens > 512 ? 1024 : 128);
+        CountTokens(batch);
+    }
+
+    private void CountTokens(RaggedBatch batch)
+    {
+        bool any = false;
+        foreach (int slot in batch.SequenceSlots) any |= _hasPenalties[slot];
+        if (!any) return;
+        CountArguments arguments = new() { Batch = View, LastDrawn = LastDrawn, Sampling = Sampling, Counts = _counts, Vocabulary = _shape.VocabularySize };
+        _kernels.Get("step", "count_tokens", default).Launch(arguments, ((batch.TokenCount + 255) / 256, 1, 1), threads: 256);
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct BeginArguments
+    {
+        public nint Host, Device;
+        public fixed int Offsets[Sections];
+        public fixed int Counts[Sections];
+        public int BlockUpdates, BlockUpdateCount, SamplingUpdates, SamplingUpdateCount;
+        public nint BlockTables, Sampling;
+        public int BlocksPerSequence;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct CountArguments
+    {
+        public BatchView Batch;
+        public nint LastDrawn, Sampling, Counts;
+        public int Vocabulary;
+    }
+}

@@ -1,0 +1,140 @@
+using FastGen.Compute;
+
+namespace FastGen.Tests;
+
+[TestFixture]
+public sealed class CudaProductTests : CudaFixture
+{
+    private static readonly (int Rows, int Outputs, int Inputs)[] Shapes =
+    [
+        (1, 1, 1), (1, 7, 5), (3, 33, 17), (5, 40, 48), (1, 256, 256), (2, 384, 512), (3, 129, 768), (4, 640, 1024), (7, 1000, 264), (1, 1536, 2048), (16, 128, 3072),
+        (8, 192, 1024), (33, 320, 512), (64, 512, 1024), (100, 96, 640), (128, 768, 256), (200, 257, 129),
+    ];
+
+    private static IEnumerable<TestCaseData> Cases() => from type in Types from shape in Shapes select new TestCaseData(type, shape.Rows, shape.Outputs, shape.Inputs);
+
+    [TestCaseSource(nameof(Cases))]
+    public void Linear_Plain_AgreesWithReference(DType type, int rows, int outputs, int inputs)
+    {
+        Twin input = Activations(type, rows, inputs), weight = Weights(type, outputs, inputs, 1 / MathF.Sqrt(inputs)), output = Activations(type, rows, outputs);
+
+        Run((backend, on) => backend.Linear(on(output), new LinearInput(on(input)), new LinearWeights(on(weight))));
+
+        AssertClose(output, type);
+    }
+
+    [TestCaseSource(nameof(Cases))]
+    public void Linear_NormBiasAndActivation_AgreesWithReference(DType type, int rows, int outputs, int inputs)
+    {
+        Twin input = Activations(DType.F32, rows, inputs, 3), weight = Weights(type, outputs, inputs, 1 / MathF.Sqrt(inputs)), bias = Vector(outputs), gamma = Vector(inputs, 0.3f, 1), beta = Vector(inputs);
+        Twin output = Activations(type, rows, outputs);
+        foreach (Activation activation in Enum.GetValues<Activation>())
+        {
+            foreach (NormKind kind in Enum.GetValues<NormKind>())
+            {
+                Run((backend, on) => backend.Linear(on(output), new LinearInput(on(input), new NormWeights(kind, on(gamma), on(beta), 1e-5f)), new LinearWeights(on(weight), on(bias)), activation));
+
+                AssertClose(output, type, slack: inputs < 8 ? 4 : 1.5f);
+            }
+        }
+    }
+
+    [TestCaseSource(nameof(Cases))]
+    public void Linear_AccumulateIntoResidual_AgreesWithReference(DType type, int rows, int outputs, int inputs)
+    {
+        Twin input = Activations(type, rows, inputs), weight = Weights(type, outputs, inputs, 1 / MathF.Sqrt(inputs)), bias = Vector(outputs), output = Activations(DType.F32, rows, outputs);
+
+        Run((backend, on) => backend.Linear(on(output), new LinearInput(on(input)), new LinearWeights(on(weight)), accumulate: true));
+        Run((backend, on) => backend.Linear(on(output), new LinearInput(on(input)), new LinearWeights(on(weight), on(bias)), accumulate: true));
+
+        AssertClose(output, DType.F32);
+    }
+
+    [TestCaseSource(nameof(Cases))]
+    public void Linear_NormToLogits_AgreesWithReference(DType type, int rows, int outputs, int inputs)
+    {
+        Twin input = Activations(DType.F32, rows, inputs, 3), weight = Weights(type, outputs, inputs, 1 / MathF.Sqrt(inputs)), gamma = Vector(inputs, 0.3f, 1), output = Activations(DType.F32, rows, outputs);
+
+        Run((backend, on) => backend.Linear(on(output), new LinearInput(on(input), new NormWeights(NormKind.Rms, on(gamma), null, 1e-6f)), new LinearWeights(on(weight))));
+
+        AssertClose(output, type, slack: 2);
+    }
+
+    [TestCaseSource(nameof(Cases))]
+    public void GatedLinear_NormAndSilu_AgreesWithReference(DType type, int rows, int outputs, int inputs)
+    {
+        Twin input = Activations(DType.F32, rows, inputs, 3), weight = Weights(type, 2 * outputs, inputs, 1 / MathF.Sqrt(inputs)), gamma = Vector(inputs, 0.3f, 1), bias = Vector(2 * outputs), output = Activations(type, rows, outputs);
+        foreach (bool biased in (bool[])[false, true])
+        {
+            Run((backend, on) => backend.GatedLinear(on(output), new LinearInput(on(input), new NormWeights(NormKind.Rms, on(gamma), null, 1e-6f)), new LinearWeights(on(weight), biased ? on(bias) : null), Activation.Silu));
+
+            AssertClose(output, type, slack: 3);
+        }
+    }
+
+    [TestCase(DType.F32)]
+    [TestCase(DType.BF16)]
+    [TestCase(DType.F16)]
+    public void Linear_InputOfAnotherType_IsConverted(DType type)
+    {
+        Twin input = Activations(DType.F32, 3, 72), weight = Weights(type, 40, 72, 0.1f), output = Activations(type, 3, 40);
+
+        Run((backend, on) => backend.Linear(on(output), new LinearInput(on(input)), new LinearWeights(on(weight))));
+
+        AssertClose(output, type, slack: 1.5f);
+    }
+
+    [TestCase(DType.F32, 5, 8, 2, true)]
+    [TestCase(DType.BF16, 1, 8, 2, true)]
+    [TestCase(DType.BF16, 67, 60, 4, false)]
+    [TestCase(DType.F16, 130, 16, 8, true)]
+    public void MixtureOfExperts_RandomRoutes_AgreesWithReference(DType type, int rows, int experts, int top, bool normalize)
+    {
+        const int Model = 96, Hidden = 56;
+        Twin input = Activations(DType.F32, rows, Model), gamma = Vector(Model, 0.3f, 1), router = Weights(type, experts, Model, 1), output = Activations(DType.F32, rows, Model);
+        Twin gateUp = Weights(type, experts * 2 * Hidden, Model, 0.2f), down = Weights(type, experts * Model, Hidden, 0.2f);
+
+        Run((backend, on) => backend.MixtureOfExperts(on(output), new LinearInput(on(input)), new ExpertWeights
+        {
+            Router = new LinearWeights(on(router)),
+            GateUp = on(gateUp),
+            Down = on(down),
+            Experts = experts,
+            TopK = top,
+            NormalizeTopK = normalize,
+            Activation = Activation.Silu,
+        }));
+
+        // A route near a tie may fall otherwise in 16 bits; the share of such rows is small.
+        AssertClose(output, type, slack: type == DType.F32 ? 4 : 20);
+        Assert.That(gamma.Cuda.Columns, Is.EqualTo(Model));
+    }
+
+    [TestCase(DType.F32)]
+    [TestCase(DType.BF16)]
+    [TestCase(DType.F16)]
+    public void AddGated_SharedExpert_AgreesWithReference(DType type)
+    {
+        Twin input = Activations(type, 5, 48), gate = Weights(type, 1, 48, 0.2f), rows = Activations(type, 5, 40), down = Weights(type, 48, 40, 0.2f), output = Activations(DType.F32, 5, 48);
+
+        Run((backend, on) => backend.AddGated(on(output), new LinearInput(on(input)), new LinearWeights(on(gate)), on(rows), new LinearWeights(on(down))));
+
+        AssertClose(output, DType.F32, slack: 2);
+    }
+
+    [Test]
+    public void Norm_InPlaceAndOddColumns_AgreesWithReference([Values(1, 7, 64, 1000, 4096, 20001)] int columns, [Values] NormKind kind, [Values(DType.F32, DType.BF16)] DType type)
+    {
+        Twin rows = Activations(type, 3, columns, 5), gamma = Vector(columns, 0.5f, 1), beta = Vector(columns);
+
+        Run((backend, on) => backend.Norm(on(rows), on(rows), new NormWeights(kind, on(gamma), kind == NormKind.Layer ? on(beta) : null, 1e-5f)));
+
+        AssertClose(rows, type, slack: 2);
+    }
+
+    private void Run(Action<IBackend, Func<Twin, Tensor>> operation)
+    {
+        operation(Cuda, twin => twin.Cuda);
+        operation(Reference, twin => twin.Reference);
+    }
+}

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs the CUDA tests and benchmarks of an unpacked archive of publish.sh on a GPU host; no SDK is needed.
+# usage: run.sh [RESULTS_FOLDER] [tests|benchmarks|all] [benchmark arguments…]
+# Writes tests.txt, benchmarks.txt and results.json (device, driver, date, benchmark lines) into the folder and ends with the result table.
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+results=${1:-gpu-results}
+what=${2:-all}
+shift $(($# < 2 ? $# : 2))
+mkdir -p "$results"
+results=$(cd "$results" && pwd)
+cd "$here"
+chmod +x FastGen.Tests FastGen.Benchmarks 2>/dev/null
+status=0
+if [[ $what != benchmarks ]]; then
+    timeout 540 ./FastGen.Tests --filter "TestCategory=Cuda" --no-progress --no-ansi > "$results/tests.txt" 2>&1 || status=1
+    grep -E '^(failed|  Expected|  But was|  relative)|error|Exception' "$results/tests.txt" | head -60
+    tail -n 12 "$results/tests.txt"
+fi
+if [[ $what != tests ]]; then
+    timeout 540 ./FastGen.Benchmarks cuda --json "$results/results.json" "$@" 2>&1 | tee "$results/benchmarks.txt" || status=1
+fi
+exit $status
