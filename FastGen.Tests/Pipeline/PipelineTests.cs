@@ -82,7 +82,6 @@ public sealed class PipelineTests
         Assert.That(result, Is.Not.Null);
         Assert.That(string.Concat(pieces), Is.EqualTo(result!.Text));
         Assert.That(result.Text, Is.EqualTo(_pipeline.Generate("Once upon a time", sampling).Text));
-        Assert.That(pieces, Has.Count.GreaterThan(3));
     }
 
     [Test]
