@@ -3,14 +3,26 @@ using FastGen.Benchmarks;
 return args switch
 {
     ["host", .. string[] rest] => HostCostBenchmark.Run(rest),
+    ["cpu", .. string[] rest] => Run(CpuBenchmark.Run, rest),
+    ["tokenizer", .. string[] rest] => Run(TokenizerBenchmark.Run, rest),
+    ["cuda", .. string[] rest] => CudaBenchmark.Run(rest),
     _ => Usage(),
 };
+
+static int Run(Action<string[]> benchmark, string[] arguments)
+{
+    benchmark(arguments);
+    return 0;
+}
 
 static int Usage()
 {
     Console.WriteLine("""
         FastGen benchmarks. The first argument says which:
           host [SEQUENCES...]   host time and allocations of a step, on a backend that computes nothing
+          cpu                   products and decode on the CPU against the rate of reading memory, and against libtorch
+          tokenizer FOLDER...   encoding, loading and streaming decode of published tokenizers
+          cuda                  limits of a GPU, and prompts and decode of a Llama-3-8B shape against them
         """);
     return 1;
 }

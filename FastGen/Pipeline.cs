@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using FastGen.Compute;
-using FastGen.Kernels.Cpu;
 using FastGen.Models;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -176,7 +175,7 @@ public sealed partial class Pipeline : IDisposable
         options ??= new PipelineOptions();
         options.Engine.Validate();
         ILogger logger = options.LoggerFactory?.CreateLogger<Pipeline>() ?? NullLogger<Pipeline>.Instance;
-        IBackend backend = CpuBackend.Create(options.Threads);
+        IBackend backend = options.Device.CreateBackend(options.Threads, logger);
         LlmEngine? engine = null;
         try
         {

@@ -7,10 +7,13 @@ namespace FastGen;
 /// <summary>How a pipeline is loaded. What is null is chosen at load and logged.</summary>
 public sealed record PipelineOptions
 {
+    /// <summary>Where to compute. Default <see cref="ComputeDevice.Auto"/>.</summary>
+    public ComputeDevice Device { get; init; }
+
     /// <summary>Storage of the weights in memory; null keeps them as the checkpoint stores them.</summary>
     public DType? DType { get; init; }
 
-    /// <summary>Threads that compute on the CPU; null takes all processors of the process.</summary>
+    /// <summary>Threads that compute on the CPU; null takes one for each physical core.</summary>
     public int? Threads { get; init; }
 
     /// <summary>Sizes of the engine: context, token budget, cache, sequences at once.</summary>

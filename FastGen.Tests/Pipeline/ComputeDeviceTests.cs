@@ -1,0 +1,55 @@
+using FastGen.Kernels.Cuda;
+using Microsoft.Extensions.Logging;
+
+namespace FastGen.Tests;
+
+public sealed class ComputeDeviceTests
+{
+    [Test]
+    public void Load_Auto_LogsWhatItTookAndWhy()
+    {
+        using RecordingLoggerFactory log = new();
+        using Pipeline pipeline = Pipeline.Load(DefaultModel.Folder, new PipelineOptions { LoggerFactory = log, Engine = new EngineOptions { TokenBudget = 64, CacheTokens = 1024 } });
+        CudaProbe probe = CudaBackend.Probe();
+        Assert.That(log.Messages, Has.Some.Contains(probe.IsUsable ? "Took CUDA device" : probe.Failure!));
+        Assert.That(log.Messages, Has.Some.Contains(pipeline.Device), "The engine says what it runs on.");
+    }
+
+    [Test]
+    public void Load_CudaWhereThereIsNone_FailsWithTheProbe()
+    {
+        CudaProbe probe = CudaBackend.Probe();
+        if (probe.IsUsable) Assert.Ignore("This machine has a CUDA device.");
+        Assert.That(
+            () => Pipeline.Load(DefaultModel.Folder, new PipelineOptions { Device = ComputeDevice.Cuda() }),
+            Throws.TypeOf<CudaException>().With.Message.EqualTo(probe.ToString()));
+    }
+
+    [Test]
+    public void ToString_SaysWhich() =>
+        Assert.That((string[])[$"{ComputeDevice.Auto}", $"{ComputeDevice.Cpu}", $"{ComputeDevice.Cuda(2)}", $"{default(ComputeDevice)}"], Is.EqualTo((string[])["Auto", "Cpu", "Cuda(2)", "Auto"]));
+
+    private sealed class RecordingLoggerFactory : ILoggerFactory, ILogger
+    {
+        public List<string> Messages { get; } = [];
+
+        public void AddProvider(ILoggerProvider provider)
+        {
+        }
+
+        public ILogger CreateLogger(string categoryName) => this;
+
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            lock (Messages) Messages.Add(formatter(state, exception));
+        }
+
+        public void Dispose()
+        {
+        }
+    }
+}
