@@ -1,4 +1,5 @@
 using FastGen.Benchmarks;
+using FastGen.Benchmarks.Cuda;
 
 return args switch
 {
