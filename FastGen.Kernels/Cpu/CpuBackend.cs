@@ -11,7 +11,7 @@ namespace FastGen.Kernels.Cpu;
 public static class CpuBackend
 {
     /// <summary>Makes a backend for the widest vectors that the processor runs well.</summary>
-    /// <param name="threads">Threads that compute, the caller's included; null for one on each physical core.</param>
+    /// <param name="threads">Threads that compute, the caller's included; null for one on each physical core (each logical processor where the system does not tell cores apart).</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="threads"/> is less than 1.</exception>
     public static IBackend Create(int? threads = null) => Create(threads, Widest());
 

@@ -12,6 +12,8 @@ internal readonly unsafe struct PackedWeights<TSimd, TVector>(Tensor tensor)
     where TSimd : struct, ISimd<TVector>
     where TVector : unmanaged
 {
+    private const int ColumnsAtOnce = 32;
+
     public readonly byte* Data = (byte*)tensor.Data;
     public readonly DType Type = tensor.Type;
     public readonly int Rows = tensor.Rows, Columns = tensor.Columns;
@@ -36,8 +38,10 @@ internal readonly unsafe struct PackedWeights<TSimd, TVector>(Tensor tensor)
         for (int row = firstRow; row < firstRow + rows;)
         {
             int count = Math.Min(PanelRows - (row % PanelRows), firstRow + rows - row);
-            if (Type == DType.F32) PackPanel((float*)source, (float*)At(row / PanelRows, 0), row % PanelRows, count);
-            else PackPanel((ushort*)source, (ushort*)At(row / PanelRows, 0), row % PanelRows, count);
+            byte* panel = At(row / PanelRows, 0);
+            if (Type == DType.F32) PackRows((float*)source, (float*)panel, row % PanelRows, count);
+            else if (count == PanelRows) InterleavePanel((ushort*)source, (uint*)panel);
+            else PackRows((ushort*)source, (ushort*)panel, row % PanelRows, count);
             source += (long)count * Columns * Type.Size();
             row += count;
         }
@@ -64,16 +68,43 @@ internal readonly unsafe struct PackedWeights<TSimd, TVector>(Tensor tensor)
 
     private static int Place(int row, DType type) => type == DType.F32 ? row : (2 * (row % TSimd.Lanes)) + (row / TSimd.Lanes);
 
-    // Column by column, so that the panel is written in order and every source row is a stream.
-    private void PackPanel<T>(T* source, T* panel, int firstRow, int rows)
+    // A few columns of all rows at a time, which the first cache holds.
+    private void PackRows<T>(T* source, T* panel, int firstRow, int rows)
         where T : unmanaged
     {
-        int* places = stackalloc int[rows];
-        for (int i = 0; i < rows; i++) places[i] = Place(firstRow + i, Type);
-        for (int k = 0; k < Columns; k++)
+        for (int column = 0; column < Columns; column += ColumnsAtOnce)
         {
-            for (int i = 0; i < rows; i++) panel[places[i]] = source[((long)i * Columns) + k];
-            panel += PanelRows;
+            int end = Math.Min(column + ColumnsAtOnce, Columns);
+            for (int i = 0; i < rows; i++)
+            {
+                T* row = source + ((long)i * Columns), target = panel + Place(firstRow + i, Type);
+                for (int k = column; k < end; k++) target[(long)k * PanelRows] = row[k];
+            }
+        }
+    }
+
+    // A whole panel of 16-bit values: two rows become words, four columns at a time.
+    private void InterleavePanel(ushort* source, uint* panel)
+    {
+        for (int column = 0; column < Columns; column += ColumnsAtOnce)
+        {
+            int end = Math.Min(column + ColumnsAtOnce, Columns);
+            for (int lane = 0; lane < TSimd.Lanes; lane++)
+            {
+                ushort* low = source + ((long)lane * Columns), high = low + ((long)TSimd.Lanes * Columns);
+                uint* target = panel + ((long)column * TSimd.Lanes) + lane;
+                int k = column;
+                for (; k <= end - 4; k += 4)
+                {
+                    ulong lows = *(ulong*)(low + k), highs = *(ulong*)(high + k);
+                    target[0] = (ushort)lows | ((uint)highs << 16);
+                    target[TSimd.Lanes] = (ushort)(lows >> 16) | ((uint)(highs >> 16) << 16);
+                    target[2 * TSimd.Lanes] = (ushort)(lows >> 32) | ((uint)(highs >> 32) << 16);
+                    target[3 * TSimd.Lanes] = (ushort)(lows >> 48) | ((uint)(highs >> 48) << 16);
+                    target += 4 * TSimd.Lanes;
+                }
+                for (; k < end; k++, target += TSimd.Lanes) *target = low[k] | ((uint)high[k] << 16);
+            }
         }
     }
 }

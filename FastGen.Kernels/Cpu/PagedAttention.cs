@@ -116,7 +116,9 @@ internal readonly unsafe struct AttentionWork<TSimd, TVector> : IParallelWork
             int second = Math.Min(register + 1, end - 1);
             float* firstKeys = _cache.Keys(blocks[register / registers], kvHead) + (register % registers * TSimd.Lanes);
             float* secondKeys = _cache.Keys(blocks[second / registers], kvHead) + (second % registers * TSimd.Lanes);
-            FloatPanel<TSimd, TVector> panel = new(firstKeys, secondKeys, _cache.KeyStride);
+            // A block's values follow its keys and are read next.
+            nint ahead = sizeof(float) * _headDim * _cache.KeyStride;
+            FloatPanel<TSimd, TVector> panel = new(firstKeys, secondKeys, _cache.KeyStride, ahead);
             Tile<TSimd, TVector>.Multiply(tile.Height, panel, tile.Query, _headDim, tile.Scores + (register * TSimd.Lanes), _scoreStride, accumulate: false);
         }
     }
@@ -187,10 +189,13 @@ internal readonly unsafe struct AttentionWork<TSimd, TVector> : IParallelWork
             int tokens = Math.Min(_cache.BlockSize, end - chunk - (block * _cache.BlockSize));
             float* values = _cache.Values(blocks[block], kvHead);
             float* weights = tile.Weights + ((long)block * _cache.KeyStride * tile.Height);
+            // The keys of the next chunk are read after these values.
+            int next = block + _chunkBlocks;
+            nint ahead = chunk + (next * _cache.BlockSize) < end ? (nint)((byte*)_cache.Keys(blocks[next], kvHead) - (byte*)values) : 0;
             for (int d = 0; d < _headDim; d += 2 * TSimd.Lanes)
             {
                 float* second = values + Math.Min(d + TSimd.Lanes, _cache.ValueStride - TSimd.Lanes);
-                Tile<TSimd, TVector>.Multiply(tile.Height, new FloatPanel<TSimd, TVector>(values + d, second, _cache.ValueStride), weights, tokens, tile.Mixed + d, _mixedStride, accumulate: true);
+                Tile<TSimd, TVector>.Multiply(tile.Height, new FloatPanel<TSimd, TVector>(values + d, second, _cache.ValueStride, ahead), weights, tokens, tile.Mixed + d, _mixedStride, accumulate: true);
             }
         }
     }

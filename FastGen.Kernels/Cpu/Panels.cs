@@ -13,23 +13,26 @@ internal unsafe interface IPanel<TVector>
 /// <summary>How packed panels are streamed from memory.</summary>
 internal static class PanelStream
 {
-    /// <summary>Bytes that a line is asked for ahead of its use: a page, where the processor's own prefetching stops.</summary>
-    public const int PrefetchDistance = 4096;
+    /// <summary>Bytes that a line is asked for ahead of its use: two pages, since the processor's own prefetching stops at each.</summary>
+    public const int PrefetchDistance = 8192;
 }
 
-/// <summary>F32 values: two streams with the same distance, in floats, from step to step.</summary>
-internal readonly unsafe struct FloatPanel<TSimd, TVector>(float* first, float* second, nint stride) : IPanel<TVector>
+/// <summary>F32 values: two streams with the same distance, in floats, from step to step. Asks for what lies <c>ahead</c> bytes from them.</summary>
+internal readonly unsafe struct FloatPanel<TSimd, TVector>(float* first, float* second, nint stride, nint ahead) : IPanel<TVector>
     where TSimd : struct, ISimd<TVector>
     where TVector : unmanaged
 {
     private readonly float* _first = first, _second = second;
-    private readonly nint _stride = stride;
+    private readonly nint _stride = stride, _ahead = ahead;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Load(nint k, out TVector first, out TVector second)
     {
-        first = TSimd.Load(_first + (k * _stride));
-        second = TSimd.Load(_second + (k * _stride));
+        float* left = _first + (k * _stride), right = _second + (k * _stride);
+        TSimd.Prefetch((byte*)left + _ahead);
+        TSimd.Prefetch((byte*)right + _ahead);
+        first = TSimd.Load(left);
+        second = TSimd.Load(right);
     }
 }
 

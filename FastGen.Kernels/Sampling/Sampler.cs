@@ -13,7 +13,7 @@ namespace FastGen.Kernels;
 internal sealed class Sampler(int vocabularySize)
 {
     // How far below the largest value the first gathering reaches, and how much farther each next one does.
-    private const float FirstReach = 8, ReachFactor = 4;
+    private const float FirstReach = 1, ReachFactor = 2;
     private const int SumBlock = 256;
 
     private readonly float[] _values = new float[vocabularySize];

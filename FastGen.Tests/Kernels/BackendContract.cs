@@ -81,6 +81,23 @@ public abstract partial class BackendContract
     }
 
     [Test]
+    public void Linear_Every16BitWeight_IsReadExactly([Values(DType.F16, DType.BF16)] DType type, [Values(1, 2, 40)] int rows)
+    {
+        const int Patterns = 1 << 16;
+        byte[] bits = [.. Enumerable.Range(0, Patterns).SelectMany(pattern => new[] { (byte)pattern, (byte)(pattern >> 8) })];
+        TwinBackends.Pair weight = new(Twins.Tested.AllocateWeights(type, Patterns, 1), Twins.Reference.AllocateWeights(type, Patterns, 1));
+        Twins.Tested.Upload(bits, type, weight.Tested);
+        Twins.Reference.Upload(bits, type, weight.Reference);
+        float[] ones = new float[rows];
+        Array.Fill(ones, 1);
+        TwinBackends.Pair input = Twins.Table(ones, 1);
+        Tensor tested = Twins.Tested.Allocate(DType.F32, rows, Patterns), reference = Twins.Reference.Allocate(DType.F32, rows, Patterns);
+        Twins.Tested.Linear(tested, new LinearInput(input.Tested), new LinearWeights(weight.Tested));
+        Twins.Reference.Linear(reference, new LinearInput(input.Reference), new LinearWeights(weight.Reference));
+        Assert.That(TwinBackends.Read(Twins.Tested, tested).AsSpan().SequenceEqual(TwinBackends.Read(Twins.Reference, reference)));
+    }
+
+    [Test]
     public void Linear_EveryShortLength_MatchesReference([ValueSource(nameof(Types))] DType type)
     {
         for (int size = 1; size <= 67; size++)
