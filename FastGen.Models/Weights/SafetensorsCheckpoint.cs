@@ -10,6 +10,7 @@ internal sealed class SafetensorsCheckpoint : Checkpoint
 
     private readonly Dictionary<string, (SafetensorsFile File, StoredTensor Tensor)> _tensors = new(StringComparer.Ordinal);
     private readonly List<SafetensorsFile> _files = [];
+    private long _totalBytes;
 
     private SafetensorsCheckpoint(string folder) => Location = folder;
 
@@ -20,7 +21,7 @@ internal sealed class SafetensorsCheckpoint : Checkpoint
     public override IReadOnlyCollection<string> Names => _tensors.Keys;
 
     /// <inheritdoc/>
-    public override long TotalBytes => _tensors.Values.Sum(entry => entry.Tensor.Bytes);
+    public override long TotalBytes => _totalBytes;
 
     /// <inheritdoc/>
     public override DType MainType => _tensors.Values
@@ -106,8 +107,11 @@ internal sealed class SafetensorsCheckpoint : Checkpoint
         _files.Add(file);
         foreach (StoredTensor tensor in file.Tensors.Values)
         {
-            if (_tensors.TryAdd(tensor.Name, (file, tensor))) continue;
-            throw new ModelLoadException($"{path}: tensor '{tensor.Name}' is also in {_tensors[tensor.Name].File.Path}; a tensor may be in one shard only.");
+            if (!_tensors.TryAdd(tensor.Name, (file, tensor)))
+            {
+                throw new ModelLoadException($"{path}: tensor '{tensor.Name}' is also in {_tensors[tensor.Name].File.Path}; a tensor may be in one shard only.");
+            }
+            _totalBytes += tensor.Bytes;
         }
     }
 

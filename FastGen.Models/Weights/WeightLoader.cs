@@ -56,9 +56,21 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
     public Tensor LoadVector(ReadOnlySpan<RowSpan> spans)
     {
         StoredTensor[] stored = Find(spans, []);
-        int length = TotalRows(spans);
+        DType type = TypeOf(stored[0]);
+        if (stored.FirstOrDefault(other => TypeOf(other) != type) is { } odd)
+        {
+            throw new UnsupportedModelException(odd.File, $"dtype of tensor '{odd.Name}'", odd.TypeName, $"{type}, the type of '{stored[0].Name}', with which it is joined");
+        }
+        int length = TotalRows(spans), at = 0;
         Tensor vector = Backend.Allocate(DType.F32, 1, length);
-        Load(vector with { Rows = length, Columns = 1 }, spans, stored);
+        Span<byte> values = Staging((long)length * type.Size());
+        for (int i = 0; i < spans.Length; i++)
+        {
+            Span<byte> part = values.Slice(at, spans[i].Count * type.Size());
+            Read(stored[i], (long)spans[i].First * type.Size(), part);
+            at += part.Length;
+        }
+        Backend.Upload(values, type, vector);
         return vector;
     }
 
@@ -133,19 +145,31 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
 
     private void LoadRows(Tensor target, int targetRow, RowSpan span, StoredTensor stored)
     {
-        stored.TryGetType(out DType? type);
-        long rowBytes = (long)target.Columns * type!.Value.Size();
+        DType type = TypeOf(stored);
+        long rowBytes = (long)target.Columns * type.Size();
         int chunkRows = (int)Math.Clamp(ChunkBytes / rowBytes, 1, span.Count);
-        if (_staging.Length < chunkRows * rowBytes) _staging = new byte[chunkRows * rowBytes];
         for (int done = 0; done < span.Count; done += chunkRows)
         {
-            cancellation.ThrowIfCancellationRequested();
             int rows = Math.Min(chunkRows, span.Count - done);
-            Span<byte> chunk = _staging.AsSpan(0, (int)(rows * rowBytes));
-            Checkpoint.Read(stored, (span.First + done) * rowBytes, chunk);
-            Backend.Upload(chunk, type.Value, target, targetRow + done);
-            _bytesRead += chunk.Length;
-            progress?.Report(new LoadProgress(_bytesRead, Checkpoint.TotalBytes, span.Name));
+            Span<byte> chunk = Staging(rows * rowBytes);
+            Read(stored, (span.First + done) * rowBytes, chunk);
+            Backend.Upload(chunk, type, target, targetRow + done);
         }
     }
+
+    private void Read(StoredTensor stored, long offset, Span<byte> target)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        Checkpoint.Read(stored, offset, target);
+        _bytesRead += target.Length;
+        progress?.Report(new LoadProgress(_bytesRead, Checkpoint.TotalBytes, stored.Name));
+    }
+
+    private Span<byte> Staging(long bytes)
+    {
+        if (_staging.Length < bytes) _staging = new byte[bytes];
+        return _staging.AsSpan(0, (int)bytes);
+    }
+
+    private static DType TypeOf(StoredTensor stored) => stored.TryGetType(out DType? type) ? type.Value : throw new InvalidOperationException($"{stored} is not required by type.");
 }

@@ -59,12 +59,13 @@ public sealed class ModelHarness : IDisposable
         if (wanted > _limits.Sequences) throw new ArgumentException($"The harness has room for {_limits.Sequences} rows of logits, not {wanted}.", nameof(work));
         foreach (Work item in work) Add(item);
         int rows = _batch.LogitRowCount, vocabulary = Model.Shape.VocabularySize;
-        Model.Backend.Submit(_batch, (tokens, logitRows) =>
+        long ticket = Model.Backend.Submit(_batch, (tokens, logitRows) =>
         {
             _activations.Resize(tokens, logitRows);
             Model.Forward(new ForwardPass(Model.Backend, _batch, _cache, _activations));
         });
         float[] logits = Download(_activations.Logits.WithRows(rows));
+        Model.Backend.Collect(ticket, new int[rows]);
         return [.. Enumerable.Range(0, rows).Select(row => logits[(row * vocabulary)..((row + 1) * vocabulary)])];
     }
 

@@ -1,4 +1,6 @@
 using FastGen.Compute;
+using FastGen.Kernels;
+using FastGen.Kernels.Cpu;
 using FastGen.Kernels.Reference;
 
 namespace FastGen.Tests;
@@ -15,5 +17,9 @@ public sealed record TestBackend(string Name, Func<IBackend> Create, bool IsSlow
 /// <summary>The backends that need no device.</summary>
 public static class TestBackends
 {
-    public static IReadOnlyList<TestBackend> All { get; } = [new TestBackend("reference", () => new ReferenceBackend(), IsSlow: true)];
+    public static IReadOnlyList<TestBackend> All { get; } =
+    [
+        new TestBackend("reference", () => new CheckedBackend(new ReferenceBackend()), IsSlow: true),
+        new TestBackend("cpu", () => new CheckedBackend(CpuBackend.Create(threads: 2))),
+    ];
 }
