@@ -28,6 +28,11 @@ public static class CudaBenchmark
         bool detail = args.Contains("--detail");
         double readRate, productRate;
         using (CudaBackend backend = new()) (readRate, productRate) = MeasureLimits(backend);
+        if (args.Contains("--prompts"))
+        {
+            MeasurePrompts();
+            return 0;
+        }
         if (shape is null or "llama") MeasureLlama(readRate, productRate, detail);
         if (shape is null or "qwen") MeasureQwen(readRate, detail);
         Console.WriteLine();
@@ -47,12 +52,12 @@ public static class CudaBenchmark
 
     private static (double ReadRate, double ProductRate) MeasureLimits(CudaBackend backend)
     {
-        const int Columns = 4096, Rows = 1 << 19;
+        const int Columns = 4096, Rows = 1 << 17;
         Tensor weights = backend.AllocateWeights(DType.BF16, Rows, Columns), input = backend.Allocate(DType.F32, 1, Columns), output = backend.Allocate(DType.F32, 1, Rows), one = backend.Allocate(DType.F32, 1, 1);
         float[] value = new float[1];
         double read = Time(20, () => backend.Linear(output, new LinearInput(input), new LinearWeights(weights)), () => backend.Download(one, value));
         double readRate = weights.Bytes / read;
-        Record("read bandwidth (one row times 4 GB of weights)", readRate / 1e12, 0, "TB/s");
+        Record("read bandwidth (one row times 1 GB of weights)", readRate / 1e12, 0, "TB/s");
         double best = 0;
         foreach (int rows in (int[])[512, 2048, 8192])
         {
@@ -110,6 +115,40 @@ public static class CudaBenchmark
         if (detail)
         {
             foreach (int sequences in (int[])[1, 8, 64, 128]) Detail(backend, shape, model, runner, sequences, 512, readRate);
+        }
+    }
+
+    // Each part of a prompt step alone, and the step without it.
+    private static void MeasurePrompts()
+    {
+        LlamaShape shape = LlamaShape.Llama8B;
+        using CudaBackend backend = new();
+        LlamaShapedModel model = new(backend, shape, MaxContext);
+        StepRunner runner = new(backend, model, new StepLimits(8192, 16, BlockSize, MaxContext / BlockSize), cachedTokens: 40_000);
+        foreach ((int prompts, int length) in ((int, int)[])[(1, 512), (1, 2048), (1, 8000)])
+        {
+            double Microseconds(Operations operations)
+            {
+                model.Operations = operations;
+                runner.Prefill(prompts, length);
+                double seconds = 0;
+                for (int i = 0; i < 8; i++) seconds += runner.Prefill(prompts, length);
+                return seconds / 8 * 1e6;
+            }
+            double all = Microseconds(Operations.All);
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"\n{prompts} × prompt of {length}: {all:F0} µs, {prompts * length / all * 1e6:F0} tok/s"));
+            double tokens = prompts * (double)length;
+            long h = shape.Hidden;
+            foreach ((Operations operation, double flops) in ((Operations, double)[])
+            [
+                (Operations.Qkv, 2 * tokens * h * shape.QkvColumns), (Operations.Store, 0), (Operations.Attention, 2.0 * tokens * length * shape.Heads * shape.HeadDim),
+                (Operations.Out, 2 * tokens * h * shape.Heads * shape.HeadDim), (Operations.GateUp, 4 * tokens * h * shape.Mlp), (Operations.Down, 2 * tokens * h * shape.Mlp), (Operations.Head, 0), (Operations.Ends, 0), (Operations.Sample, 0),
+            ])
+            {
+                double alone = Microseconds(operation) / shape.Layers, without = (all - Microseconds(Operations.All & ~operation)) / shape.Layers;
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  {operation,-10} alone {alone,8:F2} µs a layer ({flops / alone / 1e6,4:F0} TFLOP/s), in the step {without,8:F2} µs"));
+            }
+            model.Operations = Operations.All;
         }
     }
 

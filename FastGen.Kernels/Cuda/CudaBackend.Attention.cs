@@ -9,6 +9,8 @@ public sealed unsafe partial class CudaBackend
 {
     private const int PageTokens = 16;
     private const int HeadsPerBlock = 4;
+    private const int TileRows = 64;
+    private const int WgmmaTileRows = 128;
 
     /// <inheritdoc/>
     public void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
@@ -19,22 +21,13 @@ public sealed unsafe partial class CudaBackend
             Batch = View(batch),
             Qkv = qkv.Data,
             Cache = cache.Storage.Data,
-            Rotary = attention.Rotary?.Data ?? 0,
-            QueryGamma = attention.QueryNorm?.Gamma.Data ?? 0,
-            QueryBeta = attention.QueryNorm?.Beta?.Data ?? 0,
-            KeyGamma = attention.KeyNorm?.Gamma.Data ?? 0,
-            KeyBeta = attention.KeyNorm?.Beta?.Data ?? 0,
-            QueryScales = attention.QueryScales?.Data ?? 0,
-            QueryEpsilon = attention.QueryNorm?.Epsilon ?? 0,
-            KeyEpsilon = attention.KeyNorm?.Epsilon ?? 0,
-            Heads = attention.Heads,
-            KvHeads = attention.KvHeads,
-            RotaryColumns = attention.Rotary?.Columns ?? 0,
-            QueryNorm = KindOf(attention.QueryNorm),
-            KeyNorm = KindOf(attention.KeyNorm),
+            Heads = HeadsOf(attention),
         };
-        int heads = attention.Heads + (2 * attention.KvHeads);
-        _kernels.Get("store_kv", "store_kv", ConstantsOf(qkv, cache, attention)).Launch(arguments, (qkv.Rows, (heads + HeadsPerBlock - 1) / HeadsPerBlock, 1), threads: 32 * HeadsPerBlock);
+        // Many rows: a CTA for each; few: a CTA for every eight heads.
+        int heads = attention.Heads + (2 * attention.KvHeads), warps = 8;
+        arguments.HeadsPerBlock = qkv.Rows >= _device.Multiprocessors ? heads : warps;
+        _kernels.Get("store_kv", "store_kv", ConstantsOf(qkv, cache, attention))
+            .Launch(arguments, (qkv.Rows, (heads + arguments.HeadsPerBlock - 1) / arguments.HeadsPerBlock, 1), threads: 32 * warps);
     }
 
     /// <inheritdoc/>
@@ -65,6 +58,23 @@ public sealed unsafe partial class CudaBackend
         _kernels.Get("attention", "attention", ConstantsOf(qkv, cache, attention)).Launch(arguments, (qkv.Rows, (attention.Heads + HeadsPerBlock - 1) / HeadsPerBlock, 1), threads: 32 * HeadsPerBlock);
     }
 
+    private static HeadArguments HeadsOf(AttentionWeights attention) => new()
+    {
+        Rotary = attention.Rotary?.Data ?? 0,
+        QueryGamma = attention.QueryNorm?.Gamma.Data ?? 0,
+        QueryBeta = attention.QueryNorm?.Beta?.Data ?? 0,
+        KeyGamma = attention.KeyNorm?.Gamma.Data ?? 0,
+        KeyBeta = attention.KeyNorm?.Beta?.Data ?? 0,
+        QueryScales = attention.QueryScales?.Data ?? 0,
+        QueryEpsilon = attention.QueryNorm?.Epsilon ?? 0,
+        KeyEpsilon = attention.KeyNorm?.Epsilon ?? 0,
+        Heads = attention.Heads,
+        KvHeads = attention.KvHeads,
+        RotaryColumns = attention.Rotary?.Columns ?? 0,
+        QueryNorm = KindOf(attention.QueryNorm),
+        KeyNorm = KindOf(attention.KeyNorm),
+    };
+
     private static int KindOf(NormWeights? norm) => norm is null ? 0 : norm.Kind == NormKind.Rms ? 1 : 2;
 
     private static KernelConstants ConstantsOf(Tensor qkv, KvLayer cache, AttentionWeights attention) =>
@@ -83,13 +93,22 @@ public sealed unsafe partial class CudaBackend
     private struct StoreArguments
     {
         public BatchView Batch;
-        public nint Qkv, Cache, Rotary, QueryGamma, QueryBeta, KeyGamma, KeyBeta, QueryScales;
+        public nint Qkv, Cache;
+        public HeadArguments Heads;
+        public int HeadsPerBlock;
+    }
+
+    // struct HeadArguments of heads.cuh
+    [StructLayout(LayoutKind.Sequential)]
+    private struct HeadArguments
+    {
+        public nint Rotary, QueryGamma, QueryBeta, KeyGamma, KeyBeta, QueryScales;
         public float QueryEpsilon, KeyEpsilon;
         public int Heads, KvHeads, RotaryColumns, QueryNorm, KeyNorm;
     }
 
     private bool HasTensorCoreKernel(DType type, AttentionWeights attention, int blockSize) =>
-        type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && PageOf(blockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group;
+        type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && PageOf(blockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim;
 
     private void AttendOnTensorCores(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, BatchView view, RaggedBatch batch)
     {
@@ -97,7 +116,7 @@ public sealed unsafe partial class CudaBackend
         // A replayed step has room for every sequence of its bucket; the kernels read how many there are.
         bool replayed = _replayable && _current == batch;
         int singles = !replayed ? Steps.Plan.SingleCount : Steps.SplitsSingles ? qkv.Rows : 0;
-        int tiles = !replayed ? Steps.Plan.TileCount : Steps.SplitsSingles ? 0 : qkv.Rows * ((group + AttentionPlan.TileRows - 1) / AttentionPlan.TileRows);
+        int tiles = !replayed ? Steps.Plan.TileCount : Steps.SplitsSingles ? 0 : qkv.Rows * ((group + Steps.Plan.TileRows - 1) / Steps.Plan.TileRows);
         TensorCoreArguments arguments = new()
         {
             Batch = view,
@@ -117,8 +136,17 @@ public sealed unsafe partial class CudaBackend
         if (tiles > 0)
         {
             TilesArguments tileArguments = new() { Common = arguments, Tiles = Steps.PlanAddress + (Steps.Plan.TilesOffset * sizeof(int)) };
-            _kernels.Get("attention_tiles", "attention_tiles", ConstantsOf(qkv, cache, attention))
-                .Launch(tileArguments, (tiles, attention.KvHeads, 1), threads: 128, sharedBytes: (8 * pageBytes) + (AttentionPlan.TileRows * attention.HeadDim * 2));
+            if (Steps.Plan.TileRows == WgmmaTileRows)
+            {
+                // Queries of 128 rows, two stages of keys and values of 128 tokens.
+                _kernels.Get("attention_wgmma", "attention_wgmma", ConstantsOf(qkv, cache, attention))
+                    .Launch(tileArguments, (tiles, attention.KvHeads, 1), threads: 288, sharedBytes: (5 * 256 * attention.HeadDim) + 1024);
+            }
+            else
+            {
+                _kernels.Get("attention_tiles", "attention_tiles", ConstantsOf(qkv, cache, attention))
+                    .Launch(tileArguments, (tiles, attention.KvHeads, 1), threads: 128, sharedBytes: (8 * pageBytes) + (TileRows * attention.HeadDim * 2));
+            }
         }
         if (singles > 0)
         {

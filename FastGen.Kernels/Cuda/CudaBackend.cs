@@ -112,7 +112,8 @@ public sealed unsafe partial class CudaBackend : IBackend
         _device.MakeCurrent();
         _steps?.DestroyEvents();
         _graphs.Clear();
-        _steps = new StepState(_device, _kernels, shape, limits, splitSingles: shape.Heads / shape.KvHeads <= LargestSplitGroup) { MetadataMoves = ForgetRecordings };
+        bool wgmma = _kernels.UsesHopperInstructions && shape.WeightType != DType.F32 && (shape.HeadDim is 64 or 128);
+        _steps = new StepState(_device, _kernels, shape, limits, splitSingles: shape.Heads / shape.KvHeads <= LargestSplitGroup, tileRows: wgmma ? WgmmaTileRows : TileRows) { MetadataMoves = ForgetRecordings };
         DType activation = PrecisionFor(shape.WeightType).Activation;
         int widest = Math.Max(shape.HiddenSize, Math.Max(shape.MlpColumns, shape.Heads * shape.HeadDim));
         _ = _scratch.Matrix(ScratchUse.Normed, activation, limits.Tokens, widest);

@@ -19,6 +19,7 @@ internal enum ScratchUse
     AttentionPartials,
     AttentionCounters,
     Conversion,
+    Timing,
 }
 
 /// <summary>

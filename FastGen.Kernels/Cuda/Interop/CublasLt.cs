@@ -39,10 +39,8 @@ internal static unsafe partial class CublasLt
 }
 
 /// <summary>cublasLtMatmulHeuristicResult_t; begins with the algorithm itself.</summary>
-[StructLayout(LayoutKind.Explicit, Size = 96)]
-internal struct MatmulHeuristic
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct MatmulHeuristic
 {
-    [FieldOffset(64)] public nuint WorkspaceBytes;
-    [FieldOffset(72)] public int State;
-    [FieldOffset(76)] public float Waves;
+    private fixed ulong _words[12];
 }

@@ -8,20 +8,31 @@ internal sealed unsafe class CublasProducts : IDisposable
 {
     private const int HeuristicsAsked = 8;
     private const long WorkspaceBytes = 64L << 20;
+    private const int TimedRows = 128;
+    private const int TimedRuns = 3;
 
     private readonly CudaDevice _device;
+    private readonly CudaScratch _scratch;
     private readonly Dictionary<ProductShape, Plan?> _plans = [];
+    private readonly Dictionary<ProductShape, MatmulHeuristic> _timed = [];
     private nint _handle, _workspace;
 
-    public CublasProducts(CudaDevice device) => _device = device;
+    public CublasProducts(CudaDevice device, CudaScratch scratch) => (_device, _scratch) = (device, scratch);
 
     /// <summary>output = input · weightᵀ, added to what it holds when <paramref name="accumulate"/>. False where cuBLASLt has no algorithm.</summary>
     public bool TryMultiply(Tensor output, Tensor input, Tensor weight, bool accumulate)
     {
         ProductShape shape = new(input.Rows, weight.Rows, weight.Columns, weight.Type, output.Type);
-        if (!_plans.TryGetValue(shape, out Plan? plan)) _plans[shape] = plan = Choose(shape);
+        if (!_plans.TryGetValue(shape, out Plan? plan)) _plans[shape] = plan = Choose(shape, weight.Data, input.Data);
         if (plan is null) return false;
-        Run(plan, weight.Data, input.Data, output.Data, accumulate ? 1 : 0);
+        int status = Run(plan, plan.Algorithm, weight.Data, input.Data, output.Data, accumulate ? 1 : 0);
+        if (status != 0)
+        {
+            // The algorithm was timed for another number of rows of the bucket and does not take this one.
+            plan.Algorithm = plan.FirstProposal;
+            status = Run(plan, plan.Algorithm, weight.Data, input.Data, output.Data, accumulate ? 1 : 0);
+        }
+        CublasLt.Check(status, nameof(CublasLt.cublasLtMatmul));
         return true;
     }
 
@@ -41,14 +52,46 @@ internal sealed unsafe class CublasProducts : IDisposable
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a storage type."),
     };
 
-    private void Run(Plan plan, nint weight, nint input, nint output, float beta)
+    // Rows that share one timing: beyond some, the choice hardly depends on them.
+    private static int Bucket(int rows)
     {
-        float alpha = 1;
-        MatmulHeuristic algorithm = plan.Algorithm;
-        CublasLt.Check(CublasLt.cublasLtMatmul(_handle, plan.Operation, &alpha, weight, plan.Weight, input, plan.Input, &beta, output, plan.Output, output, plan.Output, &algorithm, _workspace, (nuint)WorkspaceBytes, _device.Stream));
+        int step = rows <= 1024 ? 128 : rows <= 4096 ? 512 : 2048;
+        return (rows + step - 1) / step * step;
     }
 
-    private Plan? Choose(ProductShape shape)
+    private int Run(Plan plan, MatmulHeuristic algorithm, nint weight, nint input, nint output, float beta)
+    {
+        float alpha = 1;
+        return CublasLt.cublasLtMatmul(_handle, plan.Operation, &alpha, weight, plan.Weight, input, plan.Input, &beta, output, plan.Output, output, plan.Output, &algorithm, _workspace, (nuint)WorkspaceBytes, _device.Stream);
+    }
+
+    // The fastest of cuBLASLt's proposals on the data at hand, timed once for a bucket of rows. Few rows keep its first: alone they would be
+    // timed from the cache.
+    private MatmulHeuristic Fastest(Plan plan, ProductShape shape, ReadOnlySpan<MatmulHeuristic> proposals, nint weight, nint input)
+    {
+        ProductShape bucket = shape with { Rows = Bucket(shape.Rows) };
+        if (shape.Rows <= TimedRows || proposals.Length == 1) return proposals[0];
+        if (_timed.TryGetValue(bucket, out MatmulHeuristic chosen)) return chosen;
+        nint target = _scratch.Get(ScratchUse.Timing, (long)shape.Rows * shape.Outputs * shape.Out.Size()), start = CudaDevice.CreateEvent(timing: true), end = CudaDevice.CreateEvent(timing: true);
+        float best = float.PositiveInfinity;
+        chosen = proposals[0];
+        foreach (MatmulHeuristic proposal in proposals)
+        {
+            if (Run(plan, proposal, weight, input, target, 0) != 0) continue;
+            CudaDriver.Check(CudaDriver.cuEventRecord(start, _device.Stream));
+            for (int i = 0; i < TimedRuns; i++) _ = Run(plan, proposal, weight, input, target, 0);
+            CudaDriver.Check(CudaDriver.cuEventRecord(end, _device.Stream));
+            CudaDriver.Check(CudaDriver.cuEventSynchronize(end));
+            float milliseconds = 0;
+            CudaDriver.Check(CudaDriver.cuEventElapsedTime(&milliseconds, start, end));
+            if (milliseconds < best) (best, chosen) = (milliseconds, proposal);
+        }
+        _ = CudaDriver.cuEventDestroy_v2(start);
+        _ = CudaDriver.cuEventDestroy_v2(end);
+        return _timed[bucket] = chosen;
+    }
+
+    private Plan? Choose(ProductShape shape, nint weight, nint input)
     {
         if (_handle == 0)
         {
@@ -72,7 +115,8 @@ internal sealed unsafe class CublasProducts : IDisposable
                 plan.Dispose();
                 return null;
             }
-            plan.Algorithm = found[0];
+            plan.FirstProposal = found[0];
+            plan.Algorithm = Fastest(plan, shape, new ReadOnlySpan<MatmulHeuristic>(found, count), weight, input);
             return plan;
         }
         finally
@@ -107,6 +151,8 @@ internal sealed unsafe class CublasProducts : IDisposable
         public nint Output { get; }
 
         public MatmulHeuristic Algorithm { get; set; }
+
+        public MatmulHeuristic FirstProposal { get; set; }
 
         public void Dispose()
         {

@@ -9,7 +9,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
 {
     private const int Tile = 64;
 
-    private readonly CublasProducts _cublas = new(device);
+    private readonly CublasProducts _cublas = new(device, scratch);
     private readonly GemvProducts _gemv = new(device, kernels);
     private readonly SkinnyProducts _skinny = new(device, kernels);
 

@@ -31,7 +31,7 @@ KERNEL __launch_bounds__(128) attention(const AttentionArguments a) {
     float mixed[PER_LANE] = {}, largest = -INFINITY, sum = 0.f, slope = a.slopes ? a.slopes[head] : 0.f;
     auto cached = [&](int place, int is_value) {
         int at = blocks[place / a.block_size] * a.block_size + place % a.block_size;
-        return a.cache + (((i64)(at / PAGE) * a.kv_heads + kv_head) * 2 + is_value) * (PAGE * HEAD_DIM) + at % PAGE * HEAD_DIM;
+        return a.cache + (((i64)(at / PAGE) * a.kv_heads + kv_head) * 2 + is_value) * (PAGE * HEAD_DIM);
     };
     for (int start = first; start <= position; start += 32) {
         int place = start + lane, in_page = place % a.block_size % PAGE;
@@ -39,7 +39,7 @@ KERNEL __launch_bounds__(128) attention(const AttentionArguments a) {
         if (place <= position) {
             const T_IN* key = cached(place, 0);
             float dot = 0.f;
-            for (int i = 0; i < HEAD_DIM; i++) dot = fmaf(q[i], to_float(key[cached_column<T_IN, HEAD_DIM>(in_page, i)]), dot);
+            for (int i = 0; i < HEAD_DIM; i++) dot = fmaf(q[i], to_float(key[cached_place<T_IN, HEAD_DIM>(PAGE, in_page, i)]), dot);
             score = dot * a.scale + slope * (place - position);
         }
         float raised = fmaxf(largest, warp_max(score)), shrink = expf(largest - raised), weight = expf(score - raised);
@@ -57,7 +57,7 @@ KERNEL __launch_bounds__(128) attention(const AttentionArguments a) {
 #pragma unroll
             for (int j = 0; j < PER_LANE; j++) {
                 int i = lane + 32 * j;
-                if (i < HEAD_DIM) mixed[j] = fmaf(w, to_float(value[cached_column<T_IN, HEAD_DIM>(value_in_page, i)]), mixed[j]);
+                if (i < HEAD_DIM) mixed[j] = fmaf(w, to_float(value[cached_place<T_IN, HEAD_DIM>(PAGE, value_in_page, i)]), mixed[j]);
             }
         }
         __syncwarp();

@@ -24,7 +24,10 @@ struct SplitArguments {
     u32* counters;              // [sequence, kv head], zero between launches
 };
 
-DEVICE u32 chunk_offset(int row, int chunk) { return row * (HEAD_DIM * 2) + ((SWIZZLED ? chunk ^ (row & 7) : chunk) << 4); }
+// Of 16 bytes of a token of a page: see the cache's layout in common.cuh.
+DEVICE u32 chunk_offset(int row, int chunk) {
+    return SWIZZLED ? (chunk >> 3) * 2048 + row * 128 + (((chunk & 7) ^ (row & 7)) << 4) : row * (HEAD_DIM * 2) + (chunk << 4);
+}
 
 KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     extern __shared__ __align__(128) char rings[];
@@ -103,7 +106,7 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         if (p == last) {   // what lies past the context must not reach the sums, not even as 0 · NaN
             char* rows = rings + warp * STAGES * PAGE_BYTES + s * PAGE_BYTES + PAGE_BYTES / 2;
             int used = context - p * 16;
-            for (int i = used * HEAD_DIM * 2 + lane * 16; i < PAGE_BYTES / 2; i += 512) *(uint4*)(rows + i) = make_uint4(0, 0, 0, 0);
+            for (int i = lane; i < (16 - used) * (HEAD_DIM / 8); i += 32) *(uint4*)(rows + chunk_offset(used + i / (HEAD_DIM / 8), i % (HEAD_DIM / 8))) = make_uint4(0, 0, 0, 0);
             __syncwarp();
         }
         float score[2][4] = {};

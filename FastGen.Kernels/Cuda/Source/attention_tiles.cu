@@ -23,7 +23,10 @@ struct TilesArguments {
     const int* tiles;           // sequence, first packed row
 };
 
-DEVICE u32 chunk_offset(int row, int chunk) { return row * (HEAD_DIM * 2) + ((SWIZZLED ? chunk ^ (row & 7) : chunk) << 4); }
+// Of 16 bytes of a token of a page: see the cache's layout in common.cuh.
+DEVICE u32 chunk_offset(int row, int chunk) {
+    return SWIZZLED ? (chunk >> 3) * 2048 + row * 128 + (((chunk & 7) ^ (row & 7)) << 4) : row * (HEAD_DIM * 2) + (chunk << 4);
+}
 // Of a token of a stage: its key; its value lies half a page further.
 DEVICE u32 token_offset(int token, int chunk) { return token / 16 * PAGE_BYTES + chunk_offset(token % 16, chunk); }
 
@@ -72,10 +75,10 @@ KERNEL __launch_bounds__(128) attention_tiles(const TilesArguments a) {
     for (int i = tid; i < TILE_ROWS * CHUNKS; i += 128) {
         int r = i / CHUNKS, c = i % CHUNKS, packed = first + min(r, rows - 1);
         uint4 v = *(const uint4*)(a.qkv + (i64)(start + packed / GROUP) * columns + (head * GROUP + packed % GROUP) * HEAD_DIM + c * 8);
-        *(uint4*)(shared + 2 * STAGE_BYTES + chunk_offset(r, c)) = v;
+        *(uint4*)(shared + 2 * STAGE_BYTES + r / 16 * (PAGE_BYTES / 2) + chunk_offset(r % 16, c)) = v;
     }
     __syncthreads();
-    auto load_query = [&](u32 (&r)[4], int k) { load_matrices(r, queries + chunk_offset(warp * 16 + (lane & 15), 2 * k + (lane >> 4))); };
+    auto load_query = [&](u32 (&r)[4], int k) { load_matrices(r, queries + warp * (PAGE_BYTES / 2) + chunk_offset(lane & 15, 2 * k + (lane >> 4))); };
     u32 held[HELD ? HEAD_DIM / 16 : 1][4];
     if (HELD) {
 #pragma unroll

@@ -123,11 +123,12 @@ struct Batch {
     DEVICE int logit_row_count() const { return data[2]; }
 };
 
-// ---- The cache: pages of up to 16 tokens, each [kv head][key, value][token][head column]. Where a token's row is a multiple of 128 bytes,
-// its 16-byte chunks are stored XORed with token % 8, so that a page copied as it is into shared memory has no bank conflicts.
+// ---- The cache: pages of up to 16 tokens, each [kv head][key, value][panel][token][column], a panel being 128 bytes of a token's row. In a
+// panel the 16-byte chunks are stored XORed with token % 8: what tensor cores read from shared memory without bank conflicts, so that a page is
+// copied as it is. Rows that are no multiple of 128 bytes lie as they are, [token][column].
 
-template <class T, int D> DEVICE int cached_column(int token_in_page, int column) {
-    constexpr int PER = 16 / sizeof(T);
-    if ((D * sizeof(T)) % 128 != 0) return column;
-    return (((column / PER) ^ (token_in_page & 7)) * PER) + column % PER;
+template <class T, int D> DEVICE int cached_place(int page_tokens, int token, int column) {
+    constexpr int PER = 16 / sizeof(T), PANEL = 128 / sizeof(T);
+    if ((D * sizeof(T)) % 128 != 0) return token * D + column;
+    return column / PANEL * page_tokens * PANEL + token * PANEL + (((column % PANEL / PER) ^ (token & 7)) * PER) + column % PER;
 }

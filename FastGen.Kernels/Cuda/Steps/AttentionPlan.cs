@@ -7,15 +7,15 @@ namespace FastGen.Kernels.Cuda.Steps;
 /// split kernel; the others are cut into tiles of <see cref="TileRows"/> packed rows (a row for each new token and head of a group).
 /// In the metadata: the two counts, the sequences with one new token, then for each tile its sequence and first packed row.
 /// </summary>
-internal sealed class AttentionPlan(StepLimits limits, int group)
+internal sealed class AttentionPlan(StepLimits limits, int group, int tileRows)
 {
-    /// <summary>Packed rows of one tile.</summary>
-    public const int TileRows = 64;
-
     /// <summary>Ints before the lists: the number of sequences with one new token, and the number of tiles.</summary>
     public const int HeaderInts = 2;
 
-    private readonly int _tileCapacity = (int)(((long)limits.Tokens * group / TileRows) + limits.Sequences);
+    private readonly int _tileCapacity = (int)(((long)limits.Tokens * group / tileRows) + limits.Sequences);
+
+    /// <summary>Packed rows of one tile.</summary>
+    public int TileRows => tileRows;
 
     /// <summary>Ints that the plan may take.</summary>
     public int Capacity => HeaderInts + limits.Sequences + (2 * _tileCapacity);
@@ -46,7 +46,7 @@ internal sealed class AttentionPlan(StepLimits limits, int group)
                 target[HeaderInts + SingleCount++] = sequence;
                 continue;
             }
-            for (int row = (((tokens * group) - 1) / TileRows) * TileRows; row >= 0; row -= TileRows)
+            for (int row = (((tokens * group) - 1) / tileRows) * tileRows; row >= 0; row -= tileRows)
             {
                 target[TilesOffset + (2 * TileCount)] = sequence;
                 target[TilesOffset + (2 * TileCount++) + 1] = row;

@@ -29,11 +29,12 @@ internal sealed unsafe class StepState
     private int _planOffset, _suppressedOffset, _suppressedCapacity, _samplingOffset;
     private long _ticket;
 
-    public StepState(CudaDevice device, KernelLibrary kernels, ModelShape shape, StepLimits limits, bool splitSingles)
+    public StepState(CudaDevice device, KernelLibrary kernels, ModelShape shape, StepLimits limits, bool splitSingles, int tileRows)
     {
         (_device, _kernels, _shape, Limits, SplitsSingles) = (device, kernels, shape, limits, splitSingles);
         Group = shape.Heads / shape.KvHeads;
-        Plan = new AttentionPlan(limits, Group);
+        HeadDim = shape.HeadDim;
+        Plan = new AttentionPlan(limits, Group, tileRows);
         BlockTables = device.Allocate((long)limits.Sequences * limits.BlocksPerSequence * sizeof(int));
         LastDrawn = device.Allocate(limits.Sequences * sizeof(int));
         Sampling = device.Allocate(limits.Sequences * SamplingInts * sizeof(int));
@@ -51,6 +52,9 @@ internal sealed unsafe class StepState
 
     /// <summary>Query heads that share a key/value head.</summary>
     public int Group { get; }
+
+    /// <summary>Columns of one head.</summary>
+    public int HeadDim { get; }
 
     /// <summary>Whether sequences with one new token have a kernel of their own.</summary>
     public bool SplitsSingles { get; }
