@@ -20,24 +20,23 @@ internal static class BytePairMerger
     private static int Scan(Span<Symbol> symbols, MergeTable merges)
     {
         int count = symbols.Length;
-        Span<int> ranks = stackalloc int[LongestScan];
-        for (int i = 0; i + 1 < count; i++) ranks[i] = merges.Find(symbols[i].Id, symbols[i + 1].Id, out _);
+        Span<Pair> pairs = stackalloc Pair[LongestScan];
+        for (int i = 0; i + 1 < count; i++) pairs[i] = Pair.Of(symbols[i], symbols[i + 1], merges);
         while (count > 1)
         {
             int best = 0;
             for (int i = 1; i + 1 < count; i++)
             {
-                if (ranks[i] < ranks[best]) best = i;
+                if (pairs[i].Rank < pairs[best].Rank) best = i;
             }
-            if (ranks[best] == MergeTable.NoRank) break;
+            if (pairs[best].Rank == MergeTable.NoRank) break;
 
-            merges.Find(symbols[best].Id, symbols[best + 1].Id, out int merged);
-            symbols[best] = new Symbol(merged, symbols[best].ByteLength + symbols[best + 1].ByteLength);
+            symbols[best] = new Symbol(pairs[best].Merged, symbols[best].ByteLength + symbols[best + 1].ByteLength);
             count--;
             symbols[(best + 2)..(count + 1)].CopyTo(symbols[(best + 1)..]);
-            ranks[(best + 1)..count].CopyTo(ranks[best..]);
-            if (best > 0) ranks[best - 1] = merges.Find(symbols[best - 1].Id, merged, out _);
-            if (best + 1 < count) ranks[best] = merges.Find(merged, symbols[best + 1].Id, out _);
+            pairs[(best + 1)..count].CopyTo(pairs[best..]);
+            if (best > 0) pairs[best - 1] = Pair.Of(symbols[best - 1], symbols[best], merges);
+            if (best + 1 < count) pairs[best] = Pair.Of(symbols[best], symbols[best + 1], merges);
         }
         return count;
     }
@@ -77,6 +76,16 @@ internal static class BytePairMerger
         int rank = right < 0 ? MergeTable.NoRank : merges.Find(symbols[left].Id, symbols[right].Id, out _);
         nodes[left].Rank = rank;
         if (rank != MergeTable.NoRank) pairs.Enqueue(left, ((long)rank << 32) | (uint)left);
+    }
+
+    /// <summary>What becomes of a symbol and the one behind it.</summary>
+    private readonly record struct Pair(int Rank, int Merged)
+    {
+        public static Pair Of(Symbol left, Symbol right, MergeTable merges)
+        {
+            int rank = merges.Find(left.Id, right.Id, out int merged);
+            return new Pair(rank, merged);
+        }
     }
 
     [StructLayout(LayoutKind.Auto)]
