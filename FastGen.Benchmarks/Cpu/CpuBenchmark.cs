@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using FastGen.Compute;
@@ -44,7 +45,6 @@ public static unsafe class CpuBenchmark
                 });
             Print($"decode of {rows}, BF16, 1 GB", $"{bytes / decode / 1e9:F1} GB/s", "plain read", $"{bytes / read / 1e9:F1} GB/s", read / decode);
         }
-        foreach (LinearWeights weight in weights) GC.KeepAlive(weight);
     }
 
     private static void Multiply(int threads, int rows, int inputs, int outputs)
@@ -115,7 +115,7 @@ public static unsafe class CpuBenchmark
     /// <summary>Reads all weights, with four registers in flight.</summary>
     private readonly struct ReadWork : IParallelWork
     {
-        private readonly System.Runtime.CompilerServices.InlineArray16<Tensor> _weights;
+        private readonly InlineArray16<Tensor> _weights;
         private readonly int _count;
 
         public ReadWork(LinearWeights[] weights)

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using FastGen.Compute;
 
 namespace FastGen.Kernels.Cpu;
@@ -24,7 +26,7 @@ internal sealed unsafe class ExpertRouting
     public int* RowVisits => Pointer(_rowVisits);
 
     /// <summary>[visits] The expert's share in the row's result.</summary>
-    public float* VisitProbabilities => (float*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref System.Runtime.InteropServices.MemoryMarshal.GetArrayDataReference(_visitProbabilities));
+    public float* VisitProbabilities => (float*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_visitProbabilities));
 
     /// <summary>Sends each row to the likeliest experts by a softmax over <paramref name="logits"/> [rows, experts], lower ones first among equals.</summary>
     public void Route(Span<float> logits, int rows, ExpertWeights weights)
@@ -98,5 +100,5 @@ internal sealed unsafe class ExpertRouting
         _visitProbabilities = GC.AllocateArray<float>(Visits, pinned: true);
     }
 
-    private static int* Pointer(int[] pinned) => (int*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref System.Runtime.InteropServices.MemoryMarshal.GetArrayDataReference(pinned));
+    private static int* Pointer(int[] pinned) => (int*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(pinned));
 }

@@ -21,22 +21,6 @@ internal readonly unsafe struct EmbedWork<TSimd, TVector>(Tensor output, PackedW
     }
 }
 
-/// <summary>output[i] = norm(input[i])</summary>
-internal readonly unsafe struct NormWork<TSimd, TVector>(float* output, Tensor input, RowNorm<TSimd, TVector> norm) : IParallelWork
-    where TSimd : struct, ISimd<TVector>
-    where TVector : unmanaged
-{
-    private readonly float* _output = output, _input = (float*)input.Data;
-    private readonly int _rows = input.Rows, _columns = input.Columns;
-    private readonly RowNorm<TSimd, TVector> _norm = norm;
-
-    public void Run(int worker, int workers)
-    {
-        (int start, int end) = Share.Of(_rows, worker, workers);
-        for (int row = start; row < end; row++) _norm.Apply(_input + ((long)row * _columns), _output + ((long)row * _columns), _columns);
-    }
-}
-
 /// <summary>output[i] += table[position of row i + offset]</summary>
 internal readonly unsafe struct AddPositionsWork(Tensor output, Tensor table, int offset, RaggedBatch batch, WorkerScratch scratch) : IParallelWork
 {

@@ -65,3 +65,19 @@ internal readonly unsafe struct RowNorm<TSimd, TVector>(NormWeights? weights)
         return sum;
     }
 }
+
+/// <summary>output[i] = norm(input[i])</summary>
+internal readonly unsafe struct NormWork<TSimd, TVector>(float* output, Tensor input, RowNorm<TSimd, TVector> norm) : IParallelWork
+    where TSimd : struct, ISimd<TVector>
+    where TVector : unmanaged
+{
+    private readonly float* _output = output, _input = (float*)input.Data;
+    private readonly int _rows = input.Rows, _columns = input.Columns;
+    private readonly RowNorm<TSimd, TVector> _norm = norm;
+
+    public void Run(int worker, int workers)
+    {
+        (int start, int end) = Share.Of(_rows, worker, workers);
+        for (int row = start; row < end; row++) _norm.Apply(_input + ((long)row * _columns), _output + ((long)row * _columns), _columns);
+    }
+}
