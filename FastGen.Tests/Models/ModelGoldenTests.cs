@@ -24,8 +24,15 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend)
     public static IEnumerable<TestFixtureData> Fixtures() =>
         from name in ConformanceKit.Folders("models")
         where name is null || File.Exists(Path.Combine(ConformanceKit.Root!, "models", name, "expected.json"))
-        from backend in TestBackends.All
-        select new TestFixtureData(name, backend).SetArgDisplayNames(name ?? "no kit", backend.Name);
+        from backend in (IEnumerable<TestBackend>)[.. TestBackends.All, TestBackends.Cuda]
+        select Fixture(name, backend);
+
+    private static TestFixtureData Fixture(string? name, TestBackend backend)
+    {
+        TestFixtureData fixture = new TestFixtureData(name, backend).SetArgDisplayNames(name ?? "no kit", backend.Name);
+        if (backend == TestBackends.Cuda) fixture.Properties.Add("Category", "Cuda");
+        return fixture;
+    }
 
     [OneTimeSetUp]
     public void Load()
@@ -72,7 +79,7 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend)
     }
 
     [Test]
-    public void Forward_PromptInTwoChunks_GivesTheSameBits() => Assert.Multiple(() =>
+    public void Forward_PromptInTwoChunks_GivesTheSame() => Assert.Multiple(() =>
     {
         foreach (GoldenCase golden in _cases)
         {
@@ -81,16 +88,23 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend)
             float[][] whole = _harness.Prompt(golden.Prompt, 8);
             foreach (int first in length > SplitEverywhere || backend.IsSlow ? SampleSplits.Where(first => first < length) : Enumerable.Range(1, length - 1))
             {
-                Assert.That(_harness.Prompt(golden.Prompt, 8, first, length - first), Is.EqualTo(whole), $"{length} tokens as {first} + {length - first}");
+                AssertSame(_harness.Prompt(golden.Prompt, 8, first, length - first), whole, $"{length} tokens as {first} + {length - first}");
             }
         }
     });
 
     [Test]
-    public void Forward_AmongOthers_GivesTheSameBitsAsAlone()
+    public void Forward_AmongOthers_GivesTheSameAsAlone()
     {
-        float[][][] alone = [.. _cases.Select(Alone)];
-        Assert.That(Together(), Is.EqualTo(alone));
+        float[][][] alone = [.. _cases.Select(Alone)], together = Together();
+        for (int i = 0; i < alone.Length; i++) AssertSame(together[i], alone[i], $"case {i}");
+    }
+
+    // The same bits where the backend promises them, else within what its arithmetic may differ by.
+    private void AssertSame(float[][] actual, float[][] expected, string what)
+    {
+        if (backend.IsExact) Assert.That(actual, Is.EqualTo(expected), what);
+        else Assert.That(RelativeError([.. actual.SelectMany(row => row)], [.. expected.SelectMany(row => row)]), Is.LessThan(ComputesInF32 ? 1e-4 : 2e-2), what);
     }
 
     private bool ComputesInF32 => _harness.Model.Backend.PrecisionFor(_harness.Model.Shape.WeightType) == new Precision(DType.F32, DType.F32, DType.F32);
