@@ -30,6 +30,7 @@ public static class CudaBenchmark
         using (CudaBackend backend = new()) (readRate, productRate) = MeasureLimits(backend);
         if (args.Contains("--prompts"))
         {
+            MeasureResidual();
             MeasurePrompts();
             return 0;
         }
@@ -76,6 +77,27 @@ public static class CudaBenchmark
             best = Math.Max(best, flops / seconds);
         }
         return (readRate, best);
+    }
+
+    // What adding into the F32 residual stream costs a product, against writing BF16, over half a second of each.
+    private static void MeasureResidual()
+    {
+        using CudaBackend backend = new();
+        Tensor one = backend.Allocate(DType.F32, 1, 1);
+        float[] value = new float[1];
+        foreach ((int rows, int outputs, int inputs) in ((int, int, int)[])[(512, 4096, 14336), (2048, 4096, 14336), (2048, 4096, 4096), (8192, 4096, 14336), (2048, 28672, 4096)])
+        {
+            Tensor matrix = backend.AllocateWeights(DType.BF16, outputs, inputs), x = backend.Allocate(DType.BF16, rows, inputs);
+            FillRandom(backend, matrix);
+            FillRandom(backend, x);
+            double flops = 2.0 * rows * outputs * inputs;
+            foreach ((DType type, bool accumulate) in ((DType, bool)[])[(DType.BF16, false), (DType.F32, false), (DType.F32, true)])
+            {
+                Tensor y = backend.Allocate(type, rows, outputs);
+                double time = Time((int)(0.4 / (flops / 7e14)), () => backend.Linear(y, new LinearInput(x), new LinearWeights(matrix), accumulate: accumulate), () => backend.Download(one, value));
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  {rows} × {outputs} × {inputs} to {type}{(accumulate ? ", added" : "")}: {time * 1e6:F1} µs, {flops / time / 1e12:F0} TFLOP/s"));
+            }
+        }
     }
 
     private static void FillRandom(CudaBackend backend, Tensor tensor)

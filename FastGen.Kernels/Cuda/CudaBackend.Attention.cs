@@ -12,13 +12,34 @@ public sealed unsafe partial class CudaBackend
     private const int TileRows = 64;
     private const int WgmmaTileRows = 128;
 
+    private PendingStore? _pending;
+
     /// <inheritdoc/>
     public void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
     {
         Check(qkv, cache, attention);
+        BatchView view = View(batch);
+        if (_replayable && _current == batch && Steps.SplitsSingles && HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
+        {
+            // A decode step's attention does this itself if it comes next.
+            _pending = new PendingStore(qkv, cache, attention, view);
+            return;
+        }
+        Store(qkv, cache, attention, view);
+    }
+
+    private void StorePending()
+    {
+        if (_pending is not { } pending) return;
+        _pending = null;
+        Store(pending.Qkv, pending.Cache, pending.Attention, pending.View);
+    }
+
+    private void Store(Tensor qkv, KvLayer cache, AttentionWeights attention, BatchView view)
+    {
         StoreArguments arguments = new()
         {
-            Batch = View(batch),
+            Batch = view,
             Qkv = qkv.Data,
             Cache = cache.Storage.Data,
             Heads = HeadsOf(attention),
@@ -34,10 +55,12 @@ public sealed unsafe partial class CudaBackend
     public void Attention(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
     {
         Check(qkv, cache, attention);
+        bool fused = _pending is { } pending && pending.Qkv.Data == qkv.Data && pending.Cache == cache && ReferenceEquals(pending.Attention, attention);
+        if (fused) _pending = null;
         BatchView view = View(batch);
         if (HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
         {
-            AttendOnTensorCores(output, qkv, cache, attention, view, batch);
+            AttendOnTensorCores(output, qkv, cache, attention, view, batch, fused);
             return;
         }
         AttentionArguments arguments = new()
@@ -107,10 +130,18 @@ public sealed unsafe partial class CudaBackend
         public int Heads, KvHeads, RotaryColumns, QueryNorm, KeyNorm;
     }
 
+    // CTAs for each sequence and key/value head: as many as the device holds at twice one an SM, but no fewer than four pages for each, a power of
+    // two, so that growing contexts ask for few recordings.
+    private int Splits(int sequences)
+    {
+        int most = Math.Min(2 * _device.Multiprocessors / (sequences * Steps.KvHeads), _longestContext / (4 * PageTokens));
+        return 1 << int.Clamp(int.Log2(Math.Max(most, 1)), 0, 5);
+    }
+
     private bool HasTensorCoreKernel(DType type, AttentionWeights attention, int blockSize) =>
         type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && PageOf(blockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim;
 
-    private void AttendOnTensorCores(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, BatchView view, RaggedBatch batch)
+    private void AttendOnTensorCores(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, BatchView view, RaggedBatch batch, bool fused)
     {
         int group = attention.Heads / attention.KvHeads, pageBytes = PageTokens * attention.HeadDim * 4;
         // A replayed step has room for every sequence of its bucket; the kernels read how many there are.
@@ -150,17 +181,20 @@ public sealed unsafe partial class CudaBackend
         }
         if (singles > 0)
         {
-            int splits = Math.Clamp(2 * _device.Multiprocessors / (singles * attention.KvHeads), 1, 32), stages = attention.HeadDim <= 64 ? 4 : attention.HeadDim <= 128 ? 3 : 2;
+            int splits = Splits(singles), stages = attention.HeadDim <= 64 ? 4 : attention.HeadDim <= 128 ? 3 : 2;
             SplitArguments splitArguments = new()
             {
                 Common = arguments,
                 Partials = _scratch.Get(ScratchUse.AttentionPartials, (long)singles * attention.KvHeads * splits * group * (attention.HeadDim + 2) * sizeof(float)),
                 Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
+                Heads = HeadsOf(attention),
             };
-            _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Shape = (stages, 0, 0, 0) })
+            _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Fused = fused, Shape = (stages, 0, 0, 0) })
                 .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: 4 * stages * pageBytes);
         }
     }
+
+    private readonly record struct PendingStore(Tensor Qkv, KvLayer Cache, AttentionWeights Attention, BatchView View);
 
     // What both tensor-core kernels take first.
     [StructLayout(LayoutKind.Sequential)]
@@ -184,6 +218,7 @@ public sealed unsafe partial class CudaBackend
     {
         public TensorCoreArguments Common;
         public nint Partials, Counters;
+        public HeadArguments Heads;
     }
 
     [StructLayout(LayoutKind.Sequential)]

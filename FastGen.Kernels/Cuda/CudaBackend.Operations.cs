@@ -17,21 +17,37 @@ public sealed unsafe partial class CudaBackend
     public void AddPositions(Tensor output, Tensor table, int offset, RaggedBatch batch) => Look("add_positions", output, table, offset, batch);
 
     /// <inheritdoc/>
-    public void Norm(Tensor output, Tensor input, NormWeights weights) => _products.Norm(output, input, weights);
+    public void Norm(Tensor output, Tensor input, NormWeights weights)
+    {
+        StorePending();
+        _products.Norm(output, input, weights);
+    }
 
     /// <inheritdoc/>
-    public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation = Activation.None, bool accumulate = false) =>
+    public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation = Activation.None, bool accumulate = false)
+    {
+        StorePending();
         _products.Linear(output, input, weights, activation, accumulate);
+    }
 
     /// <inheritdoc/>
-    public void GatedLinear(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation) => _products.Gated(output, input, gateUp, activation);
+    public void GatedLinear(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation)
+    {
+        StorePending();
+        _products.Gated(output, input, gateUp, activation);
+    }
 
     /// <inheritdoc/>
-    public void MixtureOfExperts(Tensor output, in LinearInput input, ExpertWeights weights) => new ExpertProducts(_kernels, _scratch, _products).Run(output, input, weights);
+    public void MixtureOfExperts(Tensor output, in LinearInput input, ExpertWeights weights)
+    {
+        StorePending();
+        new ExpertProducts(_kernels, _scratch, _products).Run(output, input, weights);
+    }
 
     /// <inheritdoc/>
     public void AddGated(Tensor output, in LinearInput input, LinearWeights gate, Tensor rows, LinearWeights down)
     {
+        StorePending();
         Tensor shares = _scratch.Matrix(ScratchUse.Gate, DType.F32, output.Rows, 1), product = _scratch.Matrix(ScratchUse.ExpertResults, DType.F32, output.Rows, output.Columns);
         _products.Linear(shares, input, gate, Activation.None, accumulate: false);
         _products.Linear(product, new LinearInput(rows), down, Activation.None, accumulate: false);
@@ -50,6 +66,8 @@ public sealed unsafe partial class CudaBackend
     public void Sample(Tensor logits, RaggedBatch batch)
     {
         if (logits.Type != DType.F32) throw new ArgumentException($"Logits are F32, not {logits.Type}.", nameof(logits));
+        // Enough slices of a row to keep the device busy, at most the lanes of a warp.
+        int slices = Math.Clamp(2 * _device.Multiprocessors / logits.Rows, 1, 32);
         SampleArguments arguments = new()
         {
             Batch = View(batch),
@@ -58,10 +76,13 @@ public sealed unsafe partial class CudaBackend
             Counts = Steps.CountsHolder,
             LastDrawn = Steps.LastDrawn,
             Results = Steps.Results,
+            Best = _scratch.Get(ScratchUse.SampleKeys, (long)logits.Rows * slices * sizeof(ulong)),
             Vocabulary = logits.Columns,
             ResultStride = Steps.Limits.Sequences,
             SuppressedTokens = Steps.SuppressedOffset,
+            Slices = slices,
         };
+        _kernels.Get("sample", "find_best", default).Launch(arguments, (slices, logits.Rows, 1), threads: 256);
         _kernels.Get("sample", "sample", default).Launch(arguments, (logits.Rows, 1, 1), threads: 1024);
     }
 
@@ -98,7 +119,7 @@ public sealed unsafe partial class CudaBackend
     private struct SampleArguments
     {
         public BatchView Batch;
-        public nint Logits, Sampling, Counts, LastDrawn, Results;
-        public int Vocabulary, ResultStride, SuppressedTokens;
+        public nint Logits, Sampling, Counts, LastDrawn, Results, Best;
+        public int Vocabulary, ResultStride, SuppressedTokens, Slices;
     }
 }

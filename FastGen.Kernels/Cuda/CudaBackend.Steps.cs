@@ -8,6 +8,7 @@ public sealed unsafe partial class CudaBackend
     private StepState? _steps;
     private RaggedBatch? _current;
     private bool _replayable;
+    private int _longestContext;
 
     private StepState Steps => _steps ?? throw new InvalidOperationException($"{nameof(Prepare)} comes before the first step.");
 
@@ -22,12 +23,21 @@ public sealed unsafe partial class CudaBackend
         try
         {
             _replayable = _options.UseGraphs && batch.IsDecode;
-            if (_replayable) _graphs.Run(forward, StepGraphs.Bucket(batch.TokenCount, Math.Min(batch.Limits.Sequences, batch.Limits.Tokens)));
-            else forward(batch.TokenCount, batch.LogitRowCount);
+            _longestContext = Longest(batch.ContextLengths);
+            if (_replayable)
+            {
+                int rows = StepGraphs.Bucket(batch.TokenCount, Math.Min(batch.Limits.Sequences, batch.Limits.Tokens));
+                _graphs.Run(new StepKey(forward, rows, Splits(rows)), this);
+            }
+            else
+            {
+                Queue(forward, batch.TokenCount, batch.LogitRowCount);
+            }
         }
         finally
         {
             _current = null;
+            _pending = null;
             Steps.End(ticket);
         }
         return ticket;
@@ -40,9 +50,24 @@ public sealed unsafe partial class CudaBackend
         Steps.Collect(ticket, tokens);
     }
 
+    /// <summary>Queues the operations of a step.</summary>
+    internal void Queue(Action<int, int> forward, int rows, int logitRows)
+    {
+        forward(rows, logitRows);
+        StorePending();
+    }
+
+    private static int Longest(ReadOnlySpan<int> contexts)
+    {
+        int longest = 0;
+        foreach (int context in contexts) longest = Math.Max(longest, context);
+        return longest;
+    }
+
     // The step's metadata. An operation called outside a step brings its batch along.
     private BatchView View(RaggedBatch batch)
     {
+        StorePending();
         if (_current != batch)
         {
             _device.MakeCurrent();

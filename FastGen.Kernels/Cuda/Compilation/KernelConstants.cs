@@ -24,6 +24,9 @@ internal readonly record struct KernelConstants
     /// <summary>Products grouped by expert.</summary>
     public bool Grouped { get; init; }
 
+    /// <summary>Attention that also prepares and stores its queries, keys and values.</summary>
+    public bool Fused { get; init; }
+
     public int HeadDim { get; init; }
 
     /// <summary>Query heads that share a key/value head.</summary>
@@ -46,7 +49,7 @@ internal readonly record struct KernelConstants
     [
         $"T_IN={Name(In)}", $"T_WEIGHT={Name(Weight)}", $"T_OUT={Name(Out)}",
         Number("NORM", Norm), Number("ACTIVATION", (int)Activation), Number("GATED", Gated ? 1 : 0), Number("ACCUMULATE", Accumulate ? 1 : 0), Number("GROUPED", Grouped ? 1 : 0),
-        Number("HEAD_DIM", HeadDim), Number("GROUP", Group), Number("PAGE", Page), Number("COLUMNS", Columns), Number("ROWS", Rows),
+        Number("FUSED", Fused ? 1 : 0), Number("HEAD_DIM", HeadDim), Number("GROUP", Group), Number("PAGE", Page), Number("COLUMNS", Columns), Number("ROWS", Rows),
         Number("SHAPE_A", Shape.A), Number("SHAPE_B", Shape.B), Number("SHAPE_C", Shape.C), Number("SHAPE_D", Shape.D),
     ];
 

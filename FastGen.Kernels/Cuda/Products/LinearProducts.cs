@@ -11,6 +11,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
 
     private readonly CublasProducts _cublas = new(device, scratch);
     private readonly GemvProducts _gemv = new(device, kernels);
+    private readonly GemvMmaProducts _gemvMma = new(device, kernels);
     private readonly SkinnyProducts _skinny = new(device, kernels);
 
     /// <summary>output = norm(input), row by row.</summary>
@@ -30,6 +31,11 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
             return;
         }
         Tensor rows = Prepared(input, weights.Weight.Type);
+        if (_gemvMma.Serves(rows.Rows, weights.Weight))
+        {
+            _gemvMma.Run(output, rows, weights, activation, gated: false, accumulate);
+            return;
+        }
         if (_skinny.Serves(rows.Rows, weights.Weight))
         {
             _skinny.Run(output, rows, weights, activation, gated: false, accumulate);
@@ -54,6 +60,11 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
             return;
         }
         Tensor rows = Prepared(input, gateUp.Weight.Type);
+        if (_gemvMma.Serves(rows.Rows, gateUp.Weight))
+        {
+            _gemvMma.Run(output, rows, gateUp, activation, gated: true, accumulate: false);
+            return;
+        }
         if (_skinny.Serves(rows.Rows, gateUp.Weight) && output.Columns % 8 == 0)
         {
             _skinny.Run(output, rows, gateUp, activation, gated: true, accumulate: false);

@@ -1,7 +1,9 @@
 // Attention of sequences with one new token each, on tensor cores. One CTA of 4 warps for each (key/value head, split, sequence): the query heads
 // of the group are the rows of one mma tile; each warp walks every fourth page of its split with its own ring of pages and its own running
 // softmax, with no barrier in between; the four results are merged at the end, and the last CTA of a sequence and head merges the splits. A short
-// context takes fewer splits than the grid has.
+// context takes fewer splits than the grid has. FUSED: the kernel also does what store_kv.cu does, for the group's queries, the new key and the
+// new value, which saves a launch; the rows themselves are left as they were.
+#include "heads.cuh"
 #include "tensorcores.cuh"
 
 #define PAGE_BYTES (16 * HEAD_DIM * 2 * 2)
@@ -14,7 +16,7 @@ struct SplitArguments {
     Batch batch;
     const int* plan;            // counts of single sequences and tiles, then the single sequences
     const T_IN* qkv;
-    const T_IN* cache;
+    T_IN* cache;
     T_IN* output;
     const int* block_tables;
     const float* slopes;
@@ -22,6 +24,7 @@ struct SplitArguments {
     int heads, kv_heads, window, block_size, blocks_per_sequence;
     float* partials;            // [sequence, kv head, split][GROUP][HEAD_DIM + 2]: sums, then largest score and total weight
     u32* counters;              // [sequence, kv head], zero between launches
+    HeadArguments heads_in;     // FUSED
 };
 
 // Of 16 bytes of a token of a page: see the cache's layout in common.cuh.
@@ -61,10 +64,10 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         barrier_init_fence();
     }
     __syncwarp();
-    // Old pages are on their way before the previous kernel ends; the newest holds a token of this step.
-    for (int s = 0; s < STAGES; s++) if (begin + warp + 4 * s < end && begin + warp + 4 * s != last) fetch(begin + warp + 4 * s, s);
+    // Old pages are on their way before the previous kernel ends; the newest holds a token of this step, which FUSED puts in by itself.
+    for (int s = 0; s < STAGES; s++) if (begin + warp + 4 * s < end && (FUSED || begin + warp + 4 * s != last)) fetch(begin + warp + 4 * s, s);
     wait_for_previous();
-    for (int s = 0; s < STAGES; s++) if (begin + warp + 4 * s < end && begin + warp + 4 * s == last) fetch(last, s);
+    if (!FUSED) for (int s = 0; s < STAGES; s++) if (begin + warp + 4 * s < end && begin + warp + 4 * s == last) fetch(last, s);
 #else
     auto fetch = [&](int p, int s) {
         const char* from = page_address(p);
@@ -76,8 +79,21 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         commit_copies();
     }
 #endif
-    const T_IN* queries = a.qkv + (i64)row * (a.heads + 2 * a.kv_heads) * HEAD_DIM + head * GROUP * HEAD_DIM;
+    const T_IN* vectors = a.qkv + (i64)row * (a.heads + 2 * a.kv_heads) * HEAD_DIM;
+#if FUSED
+    __shared__ __align__(16) T_IN fresh[2][HEAD_DIM];
+    for (int r = warp; r < GROUP + 2; r += 4) {
+        int kind = r < GROUP ? QUERY : r == GROUP ? KEY : VALUE;
+        float v[PER_LANE];
+        load_head(vectors + (kind == QUERY ? head * GROUP + r : a.heads + (kind == VALUE ? a.kv_heads : 0) + head) * HEAD_DIM, v, lane);
+        if (kind != VALUE) finish_head(a.heads_in, kind, position, position + data[a.batch.rotary_bases + sequence], v, lane);
+        store_head(kind == QUERY ? q + r * (HEAD_DIM + 8) : fresh[kind == VALUE], v, lane);
+        if (kind != QUERY && split == splits - 1) cache_head((T_IN*)(page_address(last) + (kind == VALUE ? PAGE_BYTES / 2 : 0)), 16, position & 15, v, lane);
+    }
+#else
+    const T_IN* queries = vectors + head * GROUP * HEAD_DIM;
     for (int i = threadIdx.x * 8; i < GROUP * HEAD_DIM; i += 1024) *(uint4*)(q + i / HEAD_DIM * (HEAD_DIM + 8) + i % HEAD_DIM) = *(const uint4*)(queries + i);
+#endif
     __syncthreads();
     u32 qa[HEAD_DIM / 16][TALL ? 4 : 2];
 #pragma unroll
@@ -106,6 +122,12 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         if (p == last) {   // what lies past the context must not reach the sums, not even as 0 · NaN
             char* rows = rings + warp * STAGES * PAGE_BYTES + s * PAGE_BYTES + PAGE_BYTES / 2;
             int used = context - p * 16;
+#if FUSED
+            for (int i = lane; i < 2 * (HEAD_DIM / 8); i += 32) {
+                int is_value = i / (HEAD_DIM / 8), c = i % (HEAD_DIM / 8);
+                *(uint4*)(rows - PAGE_BYTES / 2 + is_value * (PAGE_BYTES / 2) + chunk_offset(used - 1, c)) = *(const uint4*)(fresh[is_value] + c * 8);
+            }
+#endif
             for (int i = lane; i < (16 - used) * (HEAD_DIM / 8); i += 32) *(uint4*)(rows + chunk_offset(used + i / (HEAD_DIM / 8), i % (HEAD_DIM / 8))) = make_uint4(0, 0, 0, 0);
             __syncwarp();
         }

@@ -1,5 +1,5 @@
 // Draws one token for each logit row: penalties, temperature, top-k, top-p, min-p, then a uniform number by Philox4x32-10 (Salmon et al., 2011).
-// One CTA a row. Probabilities are exponentials relative to the largest, in fixed point (2^-40): their sums are exact whatever the order,
+// First the most likely, by several CTAs a row; then, where more is asked for, one CTA a row. Probabilities are exponentials relative to the largest, in fixed point (2^-40): their sums are exact whatever the order,
 // so a draw depends on nothing but the row, the seed and the position. Thresholds are found by radix selection instead of sorting.
 #include "common.cuh"
 
@@ -20,7 +20,8 @@ struct SampleArguments {
     u32* const* counts;         // where the penalty counts [slots, vocabulary] lie; null before the first penalty
     int* last_drawn;            // by slot
     int* results;               // pinned host memory, two steps of [result_stride]
-    int vocabulary, result_stride, suppressed_tokens;
+    u64* best;                  // [rows, slices]
+    int vocabulary, result_stride, suppressed_tokens, slices;   // at most 32 slices
 };
 
 DEVICE u32 ordered(float f) {   // a key that sorts as the value does
@@ -60,8 +61,63 @@ struct Shared {
     u64 parts[WARPS];
     u64 remaining;
     u32 digit;
-    int invalid, drawn;
+    int drawn;
 };
+
+// The most likely token of a slice of each row, lower ids first among equals, after penalties; a row's key of all ones says NaN.
+KERNEL __launch_bounds__(256) find_best(const SampleArguments a) {
+    __shared__ u64 keys[8];
+    let_next_start();
+    wait_for_previous();
+    int row = blockIdx.y, n = a.vocabulary, per = ((n + gridDim.x - 1) / gridDim.x + 3) / 4 * 4, first = min((int)blockIdx.x * per, n), end = min(first + per, n);
+    const int* data = a.batch.data;
+    if (row >= a.batch.logit_row_count()) return;
+    int slot = data[a.batch.logit_slots + row];
+    Sampling p = a.sampling[slot];
+    float* logits = a.logits + (i64)row * n;
+    if (p.repetition != 1.f || p.presence != 0.f || p.frequency != 0.f) {
+        const u32* counts = *a.counts + (i64)slot * n;
+        for (int i = first + threadIdx.x; i < end; i += 256) {
+            u32 count = counts[i];
+            if (!count) continue;
+            float v = logits[i];
+            v = v < 0.f ? v * p.repetition : v / p.repetition;
+            u32 occurrences = count & 0x7fffffffu;
+            if (occurrences) v -= p.presence + p.frequency * occurrences;
+            logits[i] = v;
+        }
+        __syncthreads();
+    }
+    int suppressed = data[a.batch.suppressed_starts + row], suppressed_end = data[a.batch.suppressed_starts + row + 1];
+    if (suppressed < suppressed_end) {
+        for (int i = suppressed + threadIdx.x; i < suppressed_end; i += 256) {
+            int token = data[a.suppressed_tokens + i];
+            if (token >= first && token < end) logits[token] = -INFINITY;
+        }
+        __syncthreads();
+    }
+    u64 best = 0;
+    auto consider = [&](float v, int i) {
+        u64 key = v != v ? ~0ull : (u64)ordered(v) << 32 | (u32)~i;
+        if (key > best) best = key;
+    };
+    if (n % 4 == 0) {
+#pragma unroll 4
+        for (int i = first + threadIdx.x * 4; i < end; i += 1024) {
+            float4 v = *(const float4*)(logits + i);
+            consider(v.x, i); consider(v.y, i + 1); consider(v.z, i + 2); consider(v.w, i + 3);
+        }
+    } else {
+        for (int i = first + threadIdx.x; i < end; i += 256) consider(logits[i], i);
+    }
+    for (int o = 16; o; o >>= 1) { u64 other = __shfl_xor_sync(~0u, best, o); if (other > best) best = other; }
+    if ((threadIdx.x & 31) == 0) keys[threadIdx.x >> 5] = best;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (int w = 1; w < 8; w++) if (keys[w] > best) best = keys[w];
+        a.best[row * gridDim.x + blockIdx.x] = best;
+    }
+}
 
 KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
     __shared__ Shared s;
@@ -73,49 +129,14 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
     int slot = data[a.batch.logit_slots + row];
     Sampling p = a.sampling[slot];
     float* logits = a.logits + (i64)row * n;
-    if (tid == 0) { s.invalid = 0; s.drawn = -1; }
-    if (p.repetition != 1.f || p.presence != 0.f || p.frequency != 0.f) {
-        const u32* counts = *a.counts + (i64)slot * n;
-        for (int i = tid; i < n; i += THREADS) {
-            u32 count = counts[i];
-            if (!count) continue;
-            float v = logits[i];
-            v = v < 0.f ? v * p.repetition : v / p.repetition;
-            u32 occurrences = count & 0x7fffffffu;
-            if (occurrences) v -= p.presence + p.frequency * occurrences;
-            logits[i] = v;
-        }
-    }
-    __syncthreads();
-    for (int i = data[a.batch.suppressed_starts + row] + tid; i < data[a.batch.suppressed_starts + row + 1]; i += THREADS) logits[data[a.suppressed_tokens + i]] = -INFINITY;
-    __syncthreads();
-
-    // The most likely, lower ids first among equals.
-    u64 best = 0;
-    bool invalid = false;
-    auto consider = [&](float v, int i) {
-        invalid |= v != v;
-        u64 key = (u64)ordered(v) << 32 | (u32)~i;
-        if (key > best) best = key;
-    };
-    if (n % 4 == 0) {
-#pragma unroll 4
-        for (int i = tid * 4; i < n; i += THREADS * 4) {
-            float4 v = *(const float4*)(logits + i);
-            consider(v.x, i); consider(v.y, i + 1); consider(v.z, i + 2); consider(v.w, i + 3);
-        }
-    } else {
-        for (int i = tid; i < n; i += THREADS) consider(logits[i], i);
-    }
-    if (invalid) s.invalid = 1;
-    for (int o = 16; o; o >>= 1) { u64 other = __shfl_xor_sync(~0u, best, o); if (other > best) best = other; }
-    if (lane == 0) s.parts[warp] = best;
-    __syncthreads();
-    best = s.parts[lane];
+    if (tid == 0) s.drawn = -1;
+    u64 best = lane < a.slices ? a.best[row * a.slices + lane] : 0;
     for (int o = 16; o; o >>= 1) { u64 other = __shfl_xor_sync(~0u, best, o); if (other > best) best = other; }
     int likeliest = (int)~(u32)best;
-    float largest = logits[likeliest];
-    bool finite = !s.invalid && largest < INFINITY && largest > -INFINITY;
+    bool finite = best != ~0ull;
+    float largest = finite ? logits[likeliest] : 0.f;
+    finite = finite && largest < INFINITY && largest > -INFINITY;
+    __syncthreads();
 
     if (finite && p.temperature != 0.f) {
         float top = largest / p.temperature;

@@ -2,6 +2,9 @@ using FastGen.Kernels.Cuda.Interop;
 
 namespace FastGen.Kernels.Cuda.Steps;
 
+/// <summary>What a recorded step depends on: its operations, its rows (each with logits), and the most splits of its attention.</summary>
+internal readonly record struct StepKey(Action<int, int> Forward, int Rows, int Splits);
+
 /// <summary>
 /// Decode steps recorded as CUDA graphs. The first step of a shape runs as it is queued, which also compiles its kernels and chooses its
 /// algorithms; the second is recorded; all others are replayed.
@@ -11,7 +14,7 @@ internal sealed unsafe class StepGraphs(CudaDevice device) : IDisposable
     private const int RelaxedCapture = 2;
     private const int SmallestStep = 8;
 
-    private readonly Dictionary<(Action<int, int> Forward, int Rows), nint> _graphs = [];
+    private readonly Dictionary<StepKey, nint> _graphs = [];
 
     /// <summary>Rows that a decode step of <paramref name="sequences"/> is padded to: 1, 2, 4, multiples of 8, from 128 on of 16.</summary>
     public static int Bucket(int sequences, int largest)
@@ -20,16 +23,16 @@ internal sealed unsafe class StepGraphs(CudaDevice device) : IDisposable
         return Math.Min(rows, largest);
     }
 
-    /// <summary>Runs a step of <paramref name="rows"/> rows, each with logits.</summary>
-    public void Run(Action<int, int> forward, int rows)
+    /// <summary>Runs a step of <paramref name="backend"/>.</summary>
+    public void Run(StepKey key, CudaBackend backend)
     {
-        if (!_graphs.TryGetValue((forward, rows), out nint graph))
+        if (!_graphs.TryGetValue(key, out nint graph))
         {
-            forward(rows, rows);
-            _graphs[(forward, rows)] = 0;
+            backend.Queue(key.Forward, key.Rows, key.Rows);
+            _graphs[key] = 0;
             return;
         }
-        if (graph == 0) _graphs[(forward, rows)] = graph = Record(forward, rows);
+        if (graph == 0) _graphs[key] = graph = Record(key, backend);
         CudaDriver.Check(CudaDriver.cuGraphLaunch(graph, device.Stream));
     }
 
@@ -45,13 +48,13 @@ internal sealed unsafe class StepGraphs(CudaDevice device) : IDisposable
 
     public void Dispose() => Clear();
 
-    private nint Record(Action<int, int> forward, int rows)
+    private nint Record(StepKey key, CudaBackend backend)
     {
         nint graph = 0, executable = 0;
         CudaDriver.Check(CudaDriver.cuStreamBeginCapture_v2(device.Stream, RelaxedCapture));
         try
         {
-            forward(rows, rows);
+            backend.Queue(key.Forward, key.Rows, key.Rows);
         }
         catch
         {

@@ -33,7 +33,7 @@ internal sealed unsafe class StepState
     {
         (_device, _kernels, _shape, Limits, SplitsSingles) = (device, kernels, shape, limits, splitSingles);
         Group = shape.Heads / shape.KvHeads;
-        HeadDim = shape.HeadDim;
+        (HeadDim, KvHeads) = (shape.HeadDim, shape.KvHeads);
         Plan = new AttentionPlan(limits, Group, tileRows);
         BlockTables = device.Allocate((long)limits.Sequences * limits.BlocksPerSequence * sizeof(int));
         LastDrawn = device.Allocate(limits.Sequences * sizeof(int));
@@ -52,6 +52,9 @@ internal sealed unsafe class StepState
 
     /// <summary>Query heads that share a key/value head.</summary>
     public int Group { get; }
+
+    /// <summary>Key/value heads.</summary>
+    public int KvHeads { get; }
 
     /// <summary>Columns of one head.</summary>
     public int HeadDim { get; }
