@@ -52,6 +52,6 @@ internal sealed class ModelRunner
     {
         _activations.Resize(rows, logitRows);
         _model.Forward(new ForwardPass(_model.Backend, _batch!, _cache, _activations));
-        _model.Backend.Sample(_activations.Logits, _batch!);
+        if (logitRows > 0) _model.Backend.Sample(_activations.Logits, _batch!);
     }
 }

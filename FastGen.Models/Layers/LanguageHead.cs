@@ -10,6 +10,9 @@ internal sealed class LanguageHead(NormWeights? norm, LinearWeights output)
 
     public void Forward(in ForwardPass pass)
     {
+        // A step that only goes on with a prompt wants none.
+        if (pass.Batch.LogitRowCount == 0) return;
+
         Activations buffers = pass.Buffers;
         pass.Backend.SelectRows(buffers.Last, buffers.Hidden, pass.Batch);
         LinearInput last = new(buffers.Last, norm);
