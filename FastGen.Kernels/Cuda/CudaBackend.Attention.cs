@@ -21,7 +21,7 @@ public sealed unsafe partial class CudaBackend
         BatchView view = View(batch);
         if (_replayable && _current == batch && Steps.SplitsSingles && HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
         {
-            // A decode step's attention does this itself if it comes next.
+            // A decode step's attention does this itself if it comes next; then queries and keys stay unrotated in their rows.
             _pending = new PendingStore(qkv, cache, attention, view);
             return;
         }

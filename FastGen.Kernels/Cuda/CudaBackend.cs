@@ -134,6 +134,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         _ = CudaDriver.cuStreamSynchronize(_device.Stream);
         _graphs.Dispose();
         _steps?.DestroyEvents();
+        _transfers.Dispose();
         _products.Dispose();
         _kernels.Dispose();
         _device.Dispose();
