@@ -7,7 +7,9 @@ using FastGen.Kernels.Cuda;
 namespace FastGen.Benchmarks.Cuda;
 
 /// <summary>
-/// What the device can do and what steps of two model shapes reach of it, in one run: `cuda [--json FILE] [--shape llama|qwen] [--detail]`.
+/// What the device can do and what steps of two model shapes reach of it, in one run:
+/// `cuda [--json FILE] [--shape llama|qwen] [--detail] [--decode] [--prompts] [--skinny ROWS]`. --decode leaves the prompts out, --prompts takes
+/// them apart, --detail does so with decode steps, --skinny sets the rows up to which products have own kernels.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
 /// </summary>
 public static class CudaBenchmark
@@ -16,6 +18,7 @@ public static class CudaBenchmark
     private const int BlockSize = 16;
     private const int DecodeSteps = 64;
 
+    private static CudaOptions s_options = new();
     private static readonly List<(string Name, double Value, double Limit, string Unit)> Lines = [];
 
     /// <summary>Runs the benchmark; returns the exit code.</summary>
@@ -26,6 +29,7 @@ public static class CudaBenchmark
         if (!probe.IsUsable) return 1;
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
+        s_options = Option(args, "--skinny") is { } rows ? new CudaOptions { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) } : new CudaOptions();
         double readRate, productRate;
         using (CudaBackend backend = new()) (readRate, productRate) = MeasureLimits(backend);
         if (args.Contains("--prompts"))
@@ -34,7 +38,7 @@ public static class CudaBenchmark
             MeasurePrompts();
             return 0;
         }
-        if (shape is null or "llama") MeasureLlama(readRate, productRate, detail);
+        if (shape is null or "llama") MeasureLlama(readRate, args.Contains("--decode") ? 0 : productRate, detail);
         if (shape is null or "qwen") MeasureQwen(readRate, detail);
         Console.WriteLine();
         foreach ((string name, double value, double limit, string unit) in Lines)
@@ -113,9 +117,11 @@ public static class CudaBenchmark
     // Seconds of one, from enough of them in a row.
     private static double Time(int count, Action queue, Action wait)
     {
-        queue();
-        queue();
-        wait();
+        for (int i = 0; i < 2; i++)
+        {
+            queue();
+            wait();
+        }
         long start = Stopwatch.GetTimestamp();
         for (int i = 0; i < count; i++) queue();
         wait();
@@ -125,17 +131,21 @@ public static class CudaBenchmark
     private static void MeasureLlama(double readRate, double productRate, bool detail)
     {
         LlamaShape shape = LlamaShape.Llama8B;
-        using CudaBackend backend = new();
+        using CudaBackend backend = new(options: s_options);
         long start = Stopwatch.GetTimestamp();
         LlamaShapedModel model = new(backend, shape, MaxContext);
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  weights uploaded at {shape.WeightBytes / Stopwatch.GetElapsedTime(start).TotalSeconds / 1e9:F1} GB/s"));
         StepRunner runner = new(backend, model, new StepLimits(8192, 128, BlockSize, MaxContext / BlockSize), cachedTokens: 150_000);
         foreach ((int sequences, int context) in ((int, int)[])[(1, 512), (8, 512), (32, 512), (64, 512), (128, 512), (64, 1024), (32, 4000)]) Decode(runner, shape, sequences, context, readRate);
-        foreach ((int prompts, int length) in ((int, int)[])[(1, 512), (1, 2048), (16, 2048), (4, 8000)]) Prompt(runner, shape, prompts, length, productRate);
-        double seconds = runner.Prefill(128, 600) + runner.Decode(128, 127);
-        Record($"{shape.Name}, 128 requests of 600 → 128 at once, generated", 128 * 128 / seconds, 0, "tok/s");
+        if (productRate > 0)
+        {
+            foreach ((int prompts, int length) in ((int, int)[])[(1, 512), (1, 2048), (16, 2048), (4, 8000)]) Prompt(runner, shape, prompts, length, productRate);
+            double seconds = runner.Prefill(128, 600) + runner.Decode(128, 127);
+            Record($"{shape.Name}, 128 requests of 600 → 128 at once, generated", 128 * 128 / seconds, 0, "tok/s");
+        }
         if (detail)
         {
+            foreach ((string kernel, int registers, int localBytes) in backend.KernelResources) Console.WriteLine($"  {registers} registers, {localBytes} bytes spilled: {kernel}");
             foreach (int sequences in (int[])[1, 8, 64, 128]) Detail(backend, shape, model, runner, sequences, 512, readRate);
         }
     }
@@ -144,7 +154,7 @@ public static class CudaBenchmark
     private static void MeasurePrompts()
     {
         LlamaShape shape = LlamaShape.Llama8B;
-        using CudaBackend backend = new();
+        using CudaBackend backend = new(options: s_options);
         LlamaShapedModel model = new(backend, shape, MaxContext);
         StepRunner runner = new(backend, model, new StepLimits(8192, 16, BlockSize, MaxContext / BlockSize), cachedTokens: 40_000);
         foreach ((int prompts, int length) in ((int, int)[])[(1, 512), (1, 2048), (1, 8000)])
@@ -177,7 +187,7 @@ public static class CudaBenchmark
     private static void MeasureQwen(double readRate, bool detail)
     {
         LlamaShape shape = LlamaShape.Qwen06B;
-        using CudaBackend backend = new();
+        using CudaBackend backend = new(options: s_options);
         LlamaShapedModel model = new(backend, shape, MaxContext);
         StepRunner runner = new(backend, model, new StepLimits(8192, 64, BlockSize, MaxContext / BlockSize), cachedTokens: 60_000);
         foreach (int sequences in (int[])[1, 8, 64]) Decode(runner, shape, sequences, 512, readRate);

@@ -21,7 +21,7 @@ public sealed unsafe partial class CudaBackend
         BatchView view = View(batch);
         if (_replayable && _current == batch && Steps.SplitsSingles && HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
         {
-            // A decode step's attention does this itself if it comes next.
+            // A decode step's attention does this itself if it comes next; then queries and keys stay unrotated in their rows.
             _pending = new PendingStore(qkv, cache, attention, view);
             return;
         }
@@ -138,6 +138,10 @@ public sealed unsafe partial class CudaBackend
         return 1 << int.Clamp(int.Log2(Math.Max(most, 1)), 0, 5);
     }
 
+    // Pages in flight for each warp. Where no warp has more than two, one is enough, and the CTAs then fit beside those of the product before them.
+    private int Stages(int headDim, int splits) =>
+        splits > 1 && _longestContext <= 2 * 4 * PageTokens * splits ? 1 : headDim <= 64 ? 4 : headDim <= 128 && splits == 1 ? 3 : 2;
+
     private bool HasTensorCoreKernel(DType type, AttentionWeights attention, int blockSize) =>
         type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && PageOf(blockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim;
 
@@ -181,16 +185,19 @@ public sealed unsafe partial class CudaBackend
         }
         if (singles > 0)
         {
-            int splits = Splits(singles), stages = attention.HeadDim <= 64 ? 4 : attention.HeadDim <= 128 ? 3 : 2;
+            int splits = Splits(singles), stages = Stages(attention.HeadDim, splits);
+            // Splits that fit a cluster meet in it; others through memory.
+            bool clustered = _kernels.UsesHopperInstructions && splits is > 1 and <= 8;
             SplitArguments splitArguments = new()
             {
                 Common = arguments,
                 Partials = _scratch.Get(ScratchUse.AttentionPartials, (long)singles * attention.KvHeads * splits * group * (attention.HeadDim + 2) * sizeof(float)),
                 Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
                 Heads = HeadsOf(attention),
+                Clustered = clustered ? 1 : 0,
             };
             _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Fused = fused, Shape = (stages, 0, 0, 0) })
-                .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: 4 * stages * pageBytes);
+                .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: 4 * stages * pageBytes, cluster: clustered ? splits : 1, clusterAlongY: true);
         }
     }
 
@@ -219,6 +226,7 @@ public sealed unsafe partial class CudaBackend
         public TensorCoreArguments Common;
         public nint Partials, Counters;
         public HeadArguments Heads;
+        public int Clustered;
     }
 
     [StructLayout(LayoutKind.Sequential)]

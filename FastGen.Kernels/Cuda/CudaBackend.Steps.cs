@@ -27,7 +27,7 @@ public sealed unsafe partial class CudaBackend
             if (_replayable)
             {
                 int rows = StepGraphs.Bucket(batch.TokenCount, Math.Min(batch.Limits.Sequences, batch.Limits.Tokens));
-                _graphs.Run(new StepKey(forward, rows, Splits(rows)), this);
+                _graphs.Run(new StepKey(forward, rows, Splits(rows), Stages(Steps.HeadDim, Splits(rows))), this);
             }
             else
             {

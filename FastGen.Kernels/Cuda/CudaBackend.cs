@@ -40,7 +40,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         _kernels = new KernelLibrary(_device, compiler);
         _scratch = new CudaScratch(_device);
         _transfers = new Transfers(_device, _kernels, _scratch);
-        _products = new LinearProducts(_device, _kernels, _scratch);
+        _products = new LinearProducts(_device, _kernels, _scratch, _options.SkinnyRows);
         _graphs = new StepGraphs(_device);
     }
 
@@ -62,6 +62,9 @@ public sealed unsafe partial class CudaBackend : IBackend
 
     /// <inheritdoc/>
     public int TokenBudgetLimit => LargestTokenBudget;
+
+    /// <summary>The kernels loaded so far with the registers and local bytes of a thread.</summary>
+    internal IEnumerable<(string Kernel, int Registers, int LocalBytes)> KernelResources => _kernels.Resources();
 
     /// <summary>Looks for CUDA's libraries and devices; allocates nothing.</summary>
     public static CudaProbe Probe(CudaOptions? options = null) => CudaProbe.Run(options);
@@ -131,6 +134,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         _ = CudaDriver.cuStreamSynchronize(_device.Stream);
         _graphs.Dispose();
         _steps?.DestroyEvents();
+        _transfers.Dispose();
         _products.Dispose();
         _kernels.Dispose();
         _device.Dispose();

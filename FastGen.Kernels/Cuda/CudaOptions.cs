@@ -14,4 +14,7 @@ public sealed record CudaOptions
 
     /// <summary>Whether instructions of compute capability 9.0 (wgmma, bulk copies) are used where the device has them; true by default.</summary>
     public bool UseHopperInstructions { get; init; } = true;
+
+    /// <summary>Rows up to which products have own kernels on Hopper, at most 128; more go to cuBLASLt.</summary>
+    internal int SkinnyRows { get; init; } = 64;
 }

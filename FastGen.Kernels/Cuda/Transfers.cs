@@ -6,7 +6,7 @@ using FastGen.Kernels.Cuda.Interop;
 namespace FastGen.Kernels.Cuda;
 
 /// <summary>Copies between host and device through pinned memory, two pieces in flight; types are converted on the device.</summary>
-internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels, CudaScratch scratch)
+internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels, CudaScratch scratch) : IDisposable
 {
     private const int PieceBytes = 32 << 20;
 
@@ -58,6 +58,16 @@ internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels,
         ConvertArguments arguments = new() { Input = source, Output = target, Count = count };
         kernels.Get("rows", "convert", new KernelConstants { In = sourceType, Out = targetType })
             .Launch(arguments, ((int)Math.Min((count + 255) / 256, 16 * device.Multiprocessors), 1, 1), threads: 256);
+    }
+
+    public void Dispose()
+    {
+        foreach (nint handle in _free)
+        {
+            if (handle != 0) _ = CudaDriver.cuEventDestroy_v2(handle);
+        }
+        Array.Clear(_free);
+        Array.Clear(_pinned);
     }
 
     // A pinned piece whose last copy is done.

@@ -30,7 +30,7 @@ internal sealed unsafe class CudaKernel
     public int LocalBytes => Attribute(LocalBytesPerThread);
 
     /// <summary>Queues the kernel. It may start before its predecessor ends: every kernel waits before it touches what others write.</summary>
-    public void Launch<T>(in T arguments, (int X, int Y, int Z) grid, int threads, int sharedBytes = 0, int cluster = 1)
+    public void Launch<T>(in T arguments, (int X, int Y, int Z) grid, int threads, int sharedBytes = 0, int cluster = 1, bool clusterAlongY = false)
         where T : unmanaged
     {
         if (sharedBytes > _sharedBytes)
@@ -40,7 +40,7 @@ internal sealed unsafe class CudaKernel
         }
         LaunchAttribute* attributes = stackalloc LaunchAttribute[2];
         attributes[0] = new LaunchAttribute { Id = LaunchAttribute.ProgrammaticStreamSerialization, X = 1 };
-        attributes[1] = new LaunchAttribute { Id = LaunchAttribute.ClusterDimension, X = (uint)cluster, Y = 1, Z = 1 };
+        attributes[1] = new LaunchAttribute { Id = LaunchAttribute.ClusterDimension, X = clusterAlongY ? 1 : (uint)cluster, Y = clusterAlongY ? (uint)cluster : 1, Z = 1 };
         LaunchConfiguration configuration = new()
         {
             GridX = (uint)grid.X,

@@ -54,7 +54,8 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
         // All CTAs resident at once, evenly spread: one of many warps an SM, else two, four where the kernel runs long.
         int perMultiprocessor = warps * groups > WarpsWanted ? 1 : output.Columns >= ManyOutputs ? 4 : 2;
         int grid = Math.Min(perMultiprocessor * device.Multiprocessors, output.Columns);
-        int sharedBytes = ((logical / grid) + 4) * paddedRows * (warps + 1) * sizeof(float);
+        // Shared memory beyond need keeps the next kernel's CTAs from piling up on the multiprocessors that are free first.
+        int sharedBytes = Math.Max(((logical / grid) + 4) * paddedRows * (warps + 1) * sizeof(float), device.SharedBytesPerBlock / (perMultiprocessor + 1) + 2048);
         kernels.Get("gemv", "gemv", constants).Launch(arguments, (grid, 1, 1), warps * groups * 32, sharedBytes);
     }
 

@@ -5,14 +5,13 @@ using FastGen.Kernels.Cuda.Compilation;
 namespace FastGen.Kernels.Cuda.Products;
 
 /// <summary>Linear maps with the norm before and the bias, activation and sum after them, by the kernel that suits the number of rows.</summary>
-internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch) : IDisposable
+internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, int skinnyRows) : IDisposable
 {
     private const int Tile = 64;
 
     private readonly CublasProducts _cublas = new(device, scratch);
     private readonly GemvProducts _gemv = new(device, kernels);
-    private readonly GemvMmaProducts _gemvMma = new(device, kernels);
-    private readonly SkinnyProducts _skinny = new(device, kernels);
+    private readonly SkinnyProducts _skinny = new(device, kernels, skinnyRows);
 
     /// <summary>output = norm(input), row by row.</summary>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
@@ -31,11 +30,6 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
             return;
         }
         Tensor rows = Prepared(input, weights.Weight.Type);
-        if (_gemvMma.Serves(rows.Rows, weights.Weight))
-        {
-            _gemvMma.Run(output, rows, weights, activation, gated: false, accumulate);
-            return;
-        }
         if (_skinny.Serves(rows.Rows, weights.Weight))
         {
             _skinny.Run(output, rows, weights, activation, gated: false, accumulate);
@@ -60,11 +54,6 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
             return;
         }
         Tensor rows = Prepared(input, gateUp.Weight.Type);
-        if (_gemvMma.Serves(rows.Rows, gateUp.Weight))
-        {
-            _gemvMma.Run(output, rows, gateUp, activation, gated: true, accumulate: false);
-            return;
-        }
         if (_skinny.Serves(rows.Rows, gateUp.Weight) && output.Columns % 8 == 0)
         {
             _skinny.Run(output, rows, gateUp, activation, gated: true, accumulate: false);

@@ -6,9 +6,8 @@ using FastGen.Kernels.Cuda.Interop;
 namespace FastGen.Kernels.Cuda.Products;
 
 /// <summary>Products of 5 to 128 rows on Hopper: skinny.cu.</summary>
-internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary kernels)
+internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary kernels, int maxRows)
 {
-    private const int MaxRows = 128;
     private const int BlockColumns = 64;
     private const int ManyOutputs = 32768;
     private const int LargeRing = 192 << 10;
@@ -19,7 +18,7 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
 
     /// <summary>Whether the kernel serves this product; the input has the weights' type.</summary>
     public bool Serves(int rows, Tensor weight) =>
-        kernels.UsesHopperInstructions && rows <= MaxRows && weight.Type != DType.F32 && weight.Columns % 8 == 0 && weight.Columns >= 2 * BlockColumns && weight.Rows % 8 == 0;
+        kernels.UsesHopperInstructions && rows <= maxRows && weight.Type != DType.F32 && weight.Columns % 8 == 0 && weight.Columns >= 2 * BlockColumns && weight.Rows % 8 == 0;
 
     /// <summary>output = activation(input · weightᵀ + bias), gated or added to the output.</summary>
     public void Run(Tensor output, Tensor input, LinearWeights weights, Activation activation, bool gated, bool accumulate)

@@ -25,6 +25,7 @@ struct SplitArguments {
     float* partials;            // [sequence, kv head, split][GROUP][HEAD_DIM + 2]: sums, then largest score and total weight
     u32* counters;              // [sequence, kv head], zero between launches
     HeadArguments heads_in;     // FUSED
+    int clustered;              // the splits of a sequence and head are one cluster
 };
 
 // Of 16 bytes of a token of a page: see the cache's layout in common.cuh.
@@ -47,8 +48,8 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     int row = data[a.batch.starts + sequence], position = context - 1, oldest = a.window ? max(0, context - a.window) : 0;
     int first_page = oldest / 16, pages = (context + 15) / 16 - first_page;
     int splits = min((int)gridDim.y, (pages + 3) / 4);   // a page or more for each warp
-    if (split >= splits) return;
-    int begin = first_page + pages * split / splits, end = first_page + pages * (split + 1) / splits, last = (context - 1) / 16;
+    if (split >= splits && !a.clustered) return;
+    int begin = first_page + pages * min(split, splits) / splits, end = first_page + pages * min(split + 1, splits) / splits, last = (context - 1) / 16;
     const int* blocks = a.block_tables + (i64)slot * a.blocks_per_sequence;
     int per_block = a.block_size / 16;
     let_next_start();
@@ -114,9 +115,14 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
 #if HOPPER
         barrier_wait(barrier + 8 * s, parity);
 #else
-        wait_for_copies<STAGES - 2>();
+        if (STAGES == 1) { fetch(p, 0); commit_copies(); }
+        wait_for_copies<STAGES == 1 ? 0 : STAGES - 2>();
         __syncwarp();
-        { int ahead = p + 4 * (STAGES - 1), slot_ahead = s == 0 ? STAGES - 1 : s - 1; if (ahead < end) fetch(ahead, slot_ahead); commit_copies(); }
+        if (STAGES > 1) {
+            int ahead = p + 4 * (STAGES - 1);
+            if (ahead < end) fetch(ahead, s == 0 ? STAGES - 1 : s - 1);
+            commit_copies();
+        }
 #endif
         u32 keys = ring + s * PAGE_BYTES, values = keys + PAGE_BYTES / 2;
         if (p == last) {   // what lies past the context must not reach the sums, not even as 0 · NaN
@@ -200,6 +206,9 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         for (int i = 0; i < HEAD_DIM / 8; i++) *(float2*)(parts + (warp * GROUP + r) * HEAD_DIM + i * 8 + 2 * t) = make_float2(o[i][2 * h], o[i][2 * h + 1]);
     }
     __syncthreads();
+#if HOPPER
+    __shared__ __align__(16) float merged[GROUP * HEAD_DIM], merged_ends[2 * GROUP];   // this split's, for the others of the cluster
+#endif
     int place = blockIdx.z * a.kv_heads + head;
     T_IN* target = a.output + (i64)row * a.heads * HEAD_DIM + head * GROUP * HEAD_DIM;
     float* partial = a.partials + ((i64)place * gridDim.y + split) * GROUP * (HEAD_DIM + 2);
@@ -214,13 +223,41 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
             x += f * v.x;
             y += f * v.y;
         }
-        if (splits == 1) *(u32*)(target + r * HEAD_DIM + d) = Pair<T_IN>::of(x / total, y / total);
+        if (gridDim.y == 1) *(u32*)(target + r * HEAD_DIM + d) = Pair<T_IN>::of(x / total, y / total);
+#if HOPPER
+        else if (a.clustered) {
+            *(float2*)(merged + r * HEAD_DIM + d) = make_float2(x, y);
+            if (d == 0) { merged_ends[2 * r] = high; merged_ends[2 * r + 1] = total; }
+        }
+#endif
         else {
             *(float2*)(partial + r * (HEAD_DIM + 2) + d) = make_float2(x, y);
             if (d == 0) *(float2*)(partial + r * (HEAD_DIM + 2) + HEAD_DIM) = make_float2(high, total);
         }
     }
-    if (splits == 1) return;
+    if (gridDim.y == 1) return;
+#if HOPPER
+    if (a.clustered) {
+        cluster_sync();
+        int quads = GROUP * HEAD_DIM / 4, ranks = gridDim.y;
+        for (int i = quads * split / ranks + threadIdx.x; i < quads * (split + 1) / ranks; i += 128) {
+            int r = i / (HEAD_DIM / 4);
+            float high = NOTHING, total = 0.f;
+            float4 sum = make_float4(0.f, 0.f, 0.f, 0.f);
+            for (int k = 0; k < ranks; k++) high = fmaxf(high, load_remote(merged_ends + 2 * r, k));
+            for (int k = 0; k < ranks; k++) {
+                float f = exp2_fast(load_remote(merged_ends + 2 * r, k) - high);
+                float4 v = load_remote4(merged + 4 * i, k);
+                total += f * load_remote(merged_ends + 2 * r + 1, k);
+                sum.x += f * v.x; sum.y += f * v.y; sum.z += f * v.z; sum.w += f * v.w;
+            }
+            float inverse = 1.f / total;
+            *(uint2*)(target + i * 4) = make_uint2(Pair<T_IN>::of(sum.x * inverse, sum.y * inverse), Pair<T_IN>::of(sum.z * inverse, sum.w * inverse));
+        }
+        cluster_sync();
+        return;
+    }
+#endif
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) arrived = atomicAdd(a.counters + place, 1u);

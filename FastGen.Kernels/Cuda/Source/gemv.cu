@@ -42,7 +42,8 @@ template <int N> DEVICE float warp_sums(float (&v)[N], int lane) {
     return v[0];
 }
 
-KERNEL __launch_bounds__(THREADS) gemv(const GemvArguments a) {
+// Three CTAs of the small kind would fit by their registers: room for the next kernel's beside two. More vectors a lane need the registers.
+KERNEL __launch_bounds__(THREADS, ROWS == 1 && VECTORS <= 2 && THREADS <= 256 ? 3 : 1) gemv(const GemvArguments a) {
     extern __shared__ float sums[];   // [rows of this CTA · ROWS][WARPS + 1]
     __shared__ float squares[ROWS][GROUPS * WARPS];
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, part = warp % WARPS, group = warp / WARPS;

@@ -1,4 +1,4 @@
-// Products of 5 to 128 rows on Hopper: the weights are the long side, ROWS_TILE of them a CTA; the rows of the input are the other. Tensor maps
+// Products of 5 to 128 rows on Hopper: the weights are the long side, BM of them a CTA; the rows of the input are the other. Tensor maps
 // bring stages of 64-column blocks into shared memory in the swizzled layout that wgmma reads; one warp loads, one warpgroup multiplies.
 // Few tiles: `splits` CTAs of a cluster share the columns and add up through distributed shared memory. Weights are on their way before the
 // previous kernel ends. Gated: a tile holds as many rows of the gate as of the up projection.

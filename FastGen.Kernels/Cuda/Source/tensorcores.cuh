@@ -58,6 +58,13 @@ DEVICE void tensor_copy(u32 target, const TensorMap* map, int x, int y, u32 barr
         :: "r"(target), "l"(map), "r"(x), "r"(y), "r"(barrier) : "memory");
 }
 DEVICE void cluster_sync() { asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+DEVICE float load_remote(const float* p, int rank) {
+    u32 a;
+    float v;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(a) : "r"(shared_address(p)), "r"(rank));
+    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(a));
+    return v;
+}
 DEVICE float4 load_remote4(const float* p, int rank) {
     u32 a;
     float4 v;

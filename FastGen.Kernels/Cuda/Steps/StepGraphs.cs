@@ -2,8 +2,8 @@ using FastGen.Kernels.Cuda.Interop;
 
 namespace FastGen.Kernels.Cuda.Steps;
 
-/// <summary>What a recorded step depends on: its operations, its rows (each with logits), and the most splits of its attention.</summary>
-internal readonly record struct StepKey(Action<int, int> Forward, int Rows, int Splits);
+/// <summary>What a recorded step depends on: its operations, its rows (each with logits), and how its attention is split and staged.</summary>
+internal readonly record struct StepKey(Action<int, int> Forward, int Rows, int Splits, int Stages);
 
 /// <summary>
 /// Decode steps recorded as CUDA graphs. The first step of a shape runs as it is queued, which also compiles its kernels and chooses its
@@ -12,6 +12,7 @@ internal readonly record struct StepKey(Action<int, int> Forward, int Rows, int 
 internal sealed unsafe class StepGraphs(CudaDevice device) : IDisposable
 {
     private const int RelaxedCapture = 2;
+    private const int MostKept = 512;
     private const int SmallestStep = 8;
 
     private readonly Dictionary<StepKey, nint> _graphs = [];
@@ -28,6 +29,12 @@ internal sealed unsafe class StepGraphs(CudaDevice device) : IDisposable
     {
         if (!_graphs.TryGetValue(key, out nint graph))
         {
+            if (_graphs.Count == MostKept)
+            {
+                // A caller that makes a new delegate for each step would otherwise fill the memory.
+                device.Synchronize();
+                Clear();
+            }
             backend.Queue(key.Forward, key.Rows, key.Rows);
             _graphs[key] = 0;
             return;
