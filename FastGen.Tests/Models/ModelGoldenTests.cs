@@ -88,7 +88,7 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend)
             float[][] whole = _harness.Prompt(golden.Prompt, 8);
             foreach (int first in length > SplitEverywhere || backend.IsSlow ? SampleSplits.Where(first => first < length) : Enumerable.Range(1, length - 1))
             {
-                AssertSame(_harness.Prompt(golden.Prompt, 8, first, length - first), whole, $"{length} tokens as {first} + {length - first}");
+                AssertSame(_harness.Prompt(golden.Prompt, 8, first, length - first), whole, $"{folder}, {length} tokens as {first} + {length - first}");
             }
         }
     });
@@ -97,7 +97,7 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend)
     public void Forward_AmongOthers_GivesTheSameAsAlone()
     {
         float[][][] alone = [.. _cases.Select(Alone)], together = Together();
-        for (int i = 0; i < alone.Length; i++) AssertSame(together[i], alone[i], $"case {i}");
+        for (int i = 0; i < alone.Length; i++) AssertSame(together[i], alone[i], $"{folder}, case {i}");
     }
 
     // The same bits where the backend promises them, else within what its arithmetic may differ by.
@@ -129,10 +129,10 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend)
             if (Miss(harness) is not { } miss)
             {
                 _golden = harness;
-                TestContext.Out.WriteLine($"Goldens met {convention.Name}.");
+                TestContext.Out.WriteLine($"{folder} on {backend}: goldens met {convention.Name}.");
                 return "";
             }
-            misses.Add($"{convention.Name}: {miss}");
+            misses.Add($"{folder} on {backend}, {convention.Name}: {miss}");
             if (harness != _harness) harness.Dispose();
         }
         return string.Join(Environment.NewLine, misses);
@@ -148,6 +148,7 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend)
             (double error, double bound) = ComputesInF32
                 ? (LargestError(actual, expected) / expected.Max(MathF.Abs), 2e-3)
                 : (RelativeError(actual, expected), 2e-2);
+            if (!ComputesInF32) TestContext.Out.WriteLine($"{folder} on {backend}, prompt of {golden.Prompt.Length}: relative error {error:E2}");
             if (!(error < bound)) return $"the logits of the prompt of {golden.Prompt.Length} are off by {error:E2} (bound {bound:E0})";
         }
         return null;

@@ -29,6 +29,17 @@ public sealed class CudaPipelineTests
     }
 
     [Test]
+    public void Generate_PromptOfManySteps_GivesTheTokensOfTheCpu()
+    {
+        PipelineOptions options = new() { DType = Compute.DType.F32, Engine = new EngineOptions { TokenBudget = 64, CacheTokens = 4096 } };
+        using Pipeline cpu = Pipeline.Load(DefaultModel.Folder, options with { Device = ComputeDevice.Cpu });
+        using Pipeline cuda = Pipeline.Load(DefaultModel.Folder, options with { Device = ComputeDevice.Cuda() });
+        string story = cpu.Generate("Once upon a time", SamplingParameters.Greedy with { MaxNewTokens = null }).Text;
+        SamplingParameters greedy = SamplingParameters.Greedy with { MaxNewTokens = 40, IgnoreEndOfSequence = true };
+        Assert.That(cuda.Generate($"{story} {story}", greedy).Text, Is.EqualTo(cpu.Generate($"{story} {story}", greedy).Text));
+    }
+
+    [Test]
     public async Task Generate_ManyRequestsCancellationsAndATinyCache_AllEnd()
     {
         using Pipeline pipeline = Pipeline.Load(DefaultModel.Folder, new PipelineOptions { Device = ComputeDevice.Cuda(), Engine = new EngineOptions { TokenBudget = 128, CacheTokens = 640, MaxSequences = 16 } });

@@ -15,7 +15,7 @@ internal static class CudaLibraryLoader
     private static readonly Lock Gate = new();
     private static readonly Dictionary<string, nint> Handles = [];
     private static readonly Dictionary<string, List<CudaLoadAttempt>> Attempts = [];
-    private static CudaLibrarySearch? s_search;
+    private static CudaLibrarySearch? _search;
 
     static CudaLibraryLoader() => NativeLibrary.SetDllImportResolver(typeof(CudaLibraryLoader).Assembly, Resolve);
 
@@ -27,7 +27,7 @@ internal static class CudaLibraryLoader
             bool loaded = Handles.TryGetValue(library.ImportName, out nint handle) && handle != 0;
             if (!loaded)
             {
-                s_search = CudaLibrarySearch.ForThisMachine(explicitFolder);
+                _search = CudaLibrarySearch.ForThisMachine(explicitFolder);
                 loaded = Load(library) != 0;
             }
             attempts = Attempts[library.ImportName];
@@ -47,9 +47,9 @@ internal static class CudaLibraryLoader
 
     private static nint Load(CudaLibrary library)
     {
-        s_search ??= CudaLibrarySearch.ForThisMachine(null);
+        _search ??= CudaLibrarySearch.ForThisMachine(null);
         List<CudaLoadAttempt> attempts = Attempts[library.ImportName] = [];
-        foreach (CudaCandidate candidate in s_search.Candidates(library))
+        foreach (CudaCandidate candidate in _search.Candidates(library))
         {
             try
             {
