@@ -18,7 +18,7 @@ public static class CudaBenchmark
     private const int BlockSize = 16;
     private const int DecodeSteps = 64;
 
-    private static CudaOptions s_options = new();
+    private static CudaOptions _options = new();
     private static readonly List<(string Name, double Value, double Limit, string Unit)> Lines = [];
 
     /// <summary>Runs the benchmark; returns the exit code.</summary>
@@ -29,7 +29,7 @@ public static class CudaBenchmark
         if (!probe.IsUsable) return 1;
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
-        s_options = Option(args, "--skinny") is { } rows ? new CudaOptions { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) } : new CudaOptions();
+        _options = Option(args, "--skinny") is { } rows ? new CudaOptions { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) } : new CudaOptions();
         double readRate, productRate;
         using (CudaBackend backend = new()) (readRate, productRate) = MeasureLimits(backend);
         if (args.Contains("--prompts"))
@@ -131,7 +131,7 @@ public static class CudaBenchmark
     private static void MeasureLlama(double readRate, double productRate, bool detail)
     {
         LlamaShape shape = LlamaShape.Llama8B;
-        using CudaBackend backend = new(options: s_options);
+        using CudaBackend backend = new(options: _options);
         long start = Stopwatch.GetTimestamp();
         LlamaShapedModel model = new(backend, shape, MaxContext);
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  weights uploaded at {shape.WeightBytes / Stopwatch.GetElapsedTime(start).TotalSeconds / 1e9:F1} GB/s"));
@@ -154,7 +154,7 @@ public static class CudaBenchmark
     private static void MeasurePrompts()
     {
         LlamaShape shape = LlamaShape.Llama8B;
-        using CudaBackend backend = new(options: s_options);
+        using CudaBackend backend = new(options: _options);
         LlamaShapedModel model = new(backend, shape, MaxContext);
         StepRunner runner = new(backend, model, new StepLimits(8192, 16, BlockSize, MaxContext / BlockSize), cachedTokens: 40_000);
         foreach ((int prompts, int length) in ((int, int)[])[(1, 512), (1, 2048), (1, 8000)])
@@ -187,7 +187,7 @@ public static class CudaBenchmark
     private static void MeasureQwen(double readRate, bool detail)
     {
         LlamaShape shape = LlamaShape.Qwen06B;
-        using CudaBackend backend = new(options: s_options);
+        using CudaBackend backend = new(options: _options);
         LlamaShapedModel model = new(backend, shape, MaxContext);
         StepRunner runner = new(backend, model, new StepLimits(8192, 64, BlockSize, MaxContext / BlockSize), cachedTokens: 60_000);
         foreach (int sequences in (int[])[1, 8, 64]) Decode(runner, shape, sequences, 512, readRate);
