@@ -34,6 +34,7 @@ command.SetAction(async (arguments, cancellationToken) =>
     };
     try
     {
+        sampling.Validate();
         return await RunAsync(arguments.GetValue(model)!, arguments.GetValue(prompt)!, sampling, cancellationToken);
     }
     catch (Exception exception) when (exception is ModelLoadException or ArgumentException or GenerationException)
