@@ -17,7 +17,7 @@ public sealed partial class LlmEngine
                 if (next is null && _scheduler.RunningCount + _scheduler.WaitingCount == 0 && !WaitForCommands()) break;
             }
             if (inFlight is not null) Finish(inFlight);
-            FailAll(new ObjectDisposedException(nameof(LlmEngine), "The engine was disposed while the request was running."));
+            FailAll(GenerationRequest.Disposed());
         }
         catch (Exception exception)
         {

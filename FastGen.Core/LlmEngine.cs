@@ -20,7 +20,9 @@ public sealed partial class LlmEngine : IDisposable
     private readonly Scheduler _scheduler;
     private readonly ModelRunner _runner;
     private readonly EngineStep[] _steps;
-    private readonly Channel<Command> _commands = Channel.CreateUnbounded<Command>(new UnboundedChannelOptions { SingleReader = true });
+
+    // Whoever writes wakes the engine's thread; the thread pool may be full of those who wait for it.
+    private readonly Channel<Command> _commands = Channel.CreateUnbounded<Command>(new UnboundedChannelOptions { SingleReader = true, AllowSynchronousContinuations = true });
     private readonly Action<GenerationRequest> _cancel;
     private readonly Thread _thread;
     private readonly Lock _statisticsGate = new();

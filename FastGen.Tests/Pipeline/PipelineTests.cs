@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 
 namespace FastGen.Tests;
@@ -105,6 +106,34 @@ public sealed class PipelineTests
         string expected = _pipeline.Generate("One rainy morning", Short).Text;
         GenerationResult[] results = await Task.WhenAll(Enumerable.Range(0, 32).Select(_ => Task.Run(() => _pipeline.GenerateAsync("One rainy morning", Short))));
         Assert.That(results.Select(result => result.Text), Is.All.EqualTo(expected));
+    }
+
+    [Test]
+    public void Generate_ManyBlockingCallersOnThePool_DoNotWaitForItsThreads()
+    {
+        // Were the engine to wake them through the pool, each would wait until the pool has a thread for all of them, seconds later.
+        Stopwatch elapsed = Stopwatch.StartNew();
+        Task<GenerationResult>[] callers = [.. Enumerable.Range(0, 64).Select(_ => Task.Run(() => _pipeline.Generate("Mia", Short with { MaxNewTokens = 2 })))];
+        Assert.That(Task.WaitAny(callers), Is.GreaterThanOrEqualTo(0));
+        Assert.That(elapsed.Elapsed, Is.LessThan(TimeSpan.FromSeconds(5)), "The first to start is the first to end, whoever waits behind it.");
+        Task.WaitAll(callers);
+    }
+
+    [Test]
+    public void Generate_Cancelled_EndsTheBlockedCaller()
+    {
+        using CancellationTokenSource source = new(20);
+        SamplingParameters endless = SamplingParameters.Greedy with { MaxNewTokens = null, IgnoreEndOfSequence = true };
+        GenerationCanceledException exception = Assert.Throws<GenerationCanceledException>(() => _pipeline.Generate(Enumerable.Repeat("Once upon a time", 20), endless, source.Token))!;
+        Assert.That(exception.Results, Has.Count.EqualTo(20));
+    }
+
+    [Test]
+    public void Generate_NoPrompts_IsRefusedByName()
+    {
+        Assert.That(() => _pipeline.Generate((IEnumerable<Prompt>)null!), Throws.ArgumentNullException.With.Message.Contains("prompts"));
+        Assert.That(() => _pipeline.GenerateAsync((IEnumerable<string>)null!), Throws.ArgumentNullException.With.Message.Contains("prompts"));
+        Assert.That(_pipeline.Generate(Array.Empty<string>()), Is.Empty);
     }
 
     [Test]

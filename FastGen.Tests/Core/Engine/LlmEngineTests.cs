@@ -214,6 +214,31 @@ public sealed class LlmEngineTests
         Assert.That(quietest.TotalMilliseconds, Is.LessThan(60), "An idle engine sleeps.");
     }
 
+    [Test]
+    public void Wait_Blocking_EndsWithTheTokenOrTheRequest()
+    {
+        using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend()), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 });
+        GenerationRequest request = engine.Submit([1, 2], new SamplingParameters { MaxNewTokens = 30 });
+        request.Wait(3);
+        Assert.That(request.Count, Is.GreaterThan(3));
+        request.Wait(int.MaxValue);
+        Assert.That((request.HasEnded, request.Count), Is.EqualTo((true, 30)));
+    }
+
+    [Test]
+    public async Task WaitAsync_WhileOneWaits_IsRefused()
+    {
+        using ManualResetEventSlim go = new();
+        SimulatedBackend backend = new() { OnSubmit = go.Wait };
+        using LlmEngine engine = new(new SimulatedModel(backend), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 });
+        GenerationRequest request = engine.Submit([1, 2], new SamplingParameters { MaxNewTokens = 9 });
+        ValueTask first = request.WaitAsync(0);
+        Assert.That(() => request.Wait(0), Throws.InvalidOperationException.With.Message.Contains("one consumer"));
+        go.Set();
+        await first;
+        Assert.That(await Tokens(request), Has.Count.EqualTo(9));
+    }
+
     internal static async Task<List<int>> Tokens(GenerationRequest request)
     {
         await request.WaitAsync(int.MaxValue).AsTask().WaitAsync(TimeSpan.FromSeconds(30));
