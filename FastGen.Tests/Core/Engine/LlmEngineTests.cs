@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Microsoft.Extensions.Logging;
 
 namespace FastGen.Tests;
 
@@ -99,6 +100,17 @@ public sealed class LlmEngineTests
         Assert.That(failed, Is.GreaterThan(0));
         Assert.That(right, Is.GreaterThan(0));
         AssertIdle(engine);
+    }
+
+    [Test]
+    public async Task Submit_FaultsAndALoggerThatThrows_EndOnlyTheRequests([Values] bool lost)
+    {
+        SimulatedBackend backend = new() { OnCollect = () => throw (lost ? new DeviceLostException("injected fault") : new InvalidOperationException("injected fault")) };
+        using LlmEngine engine = new(new SimulatedModel(backend), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 }, new ThrowingLogger());
+        GenerationException exception = (await Assert.ThrowsAsync<GenerationException>(async () => await Tokens(engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 }))))!;
+        Assert.That(exception.Message, Does.Contain("injected fault"));
+        backend.OnCollect = null;
+        if (!lost) Assert.That(await Tokens(engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 })), Has.Count.EqualTo(9));
     }
 
     [Test]
@@ -237,6 +249,17 @@ public sealed class LlmEngineTests
         go.Set();
         await first;
         Assert.That(await Tokens(request), Has.Count.EqualTo(9));
+    }
+
+    private sealed class ThrowingLogger : ILogger
+    {
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Error;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            throw new InvalidOperationException("from the logger");
     }
 
     internal static async Task<List<int>> Tokens(GenerationRequest request)
