@@ -213,6 +213,7 @@ public sealed partial class Pipeline : IDisposable
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(modelPath);
         options ??= new PipelineOptions();
+        ArgumentNullException.ThrowIfNull(options.Engine);
         options.Engine.Validate();
         ILogger logger = options.LoggerFactory?.CreateLogger<Pipeline>() ?? NullLogger<Pipeline>.Instance;
         IBackend backend = options.Device.CreateBackend(options.Threads, logger);

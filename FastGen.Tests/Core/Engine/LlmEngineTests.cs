@@ -159,6 +159,26 @@ public sealed class LlmEngineTests
     }
 
     [Test]
+    public void Submit_StopTokenBeyondTheVocabulary_IsNeverSuppressed()
+    {
+        int suppressed = 0;
+        SimulatedBackend backend = new() { VocabularySize = 8, OnStep = batch => suppressed += batch.SuppressedTokens.ToArray().Count(id => id != 3) };
+        using LlmEngine engine = new(new SimulatedModel(backend), [3, 8, -1, 100_000], new EngineOptions { TokenBudget = 8, CacheTokens = 100 });
+        engine.Submit([1], new SamplingParameters { MaxNewTokens = 9, MinNewTokens = 9 }).Wait(int.MaxValue);
+        Assert.That(suppressed, Is.Zero);
+    }
+
+    [Test]
+    public void Submit_Nulls_AreRefusedByName()
+    {
+        using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend()), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 });
+        Assert.That(() => engine.Submit([1], null!), Throws.ArgumentNullException.With.Message.Contains("sampling"));
+        Assert.That(() => engine.Submit([1], new SamplingParameters { StopTokenIds = null! }), Throws.ArgumentNullException.With.Message.Contains("StopTokenIds"));
+        Assert.That(() => engine.Submit([1], new SamplingParameters { StopStrings = null! }), Throws.ArgumentNullException.With.Message.Contains("StopStrings"));
+        Assert.That(() => new LlmEngine(null!, NoStops), Throws.ArgumentNullException.With.Message.Contains("model"));
+    }
+
+    [Test]
     public void Submit_BadInput_NamesFieldValueAndRemedy()
     {
         using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend(), 64), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 32 });
