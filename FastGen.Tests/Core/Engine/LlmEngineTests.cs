@@ -169,6 +169,15 @@ public sealed class LlmEngineTests
     }
 
     [Test]
+    public void New_SizesBeyondWhatTablesHold_AreRefusedByName()
+    {
+        SimulatedModel model = new(new SimulatedBackend(), maxContext: 1 << 20);
+        Assert.That(() => new LlmEngine(model, NoStops, new EngineOptions { TokenBudget = int.MaxValue }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("TokenBudget"));
+        Assert.That(() => new LlmEngine(model, NoStops, new EngineOptions { MaxSequences = int.MaxValue }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("MaxSequences"));
+        Assert.That(() => new LlmEngine(model, NoStops, new EngineOptions { MaxSequences = 1 << 16, BlockSize = 1 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("BlockSize"));
+    }
+
+    [Test]
     public void Submit_Nulls_AreRefusedByName()
     {
         using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend()), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 });
