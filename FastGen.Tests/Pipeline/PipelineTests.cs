@@ -1,5 +1,7 @@
+using System.Buffers;
 using System.Diagnostics;
 using System.Text.Json;
+using Microsoft.ML.Tokenizers;
 
 namespace FastGen.Tests;
 
@@ -98,6 +100,14 @@ public sealed class PipelineTests
         string streamed = "";
         await foreach (GenerationPiece piece in _pipeline.StreamAsync("Once upon a time", sampling with { StopStrings = [stop] })) streamed += piece.Text;
         Assert.That(streamed, Is.EqualTo(expected));
+    }
+
+    [Test]
+    public void StopStrings_CompletedByHeldBackText_EndByStop()
+    {
+        using Pipeline pipeline = Pipeline.Load(DefaultModel.Folder, new PipelineOptions { Tokenizer = new HalfCharacters(), Engine = new EngineOptions { TokenBudget = 32, CacheTokens = 512 } });
+        GenerationResult result = pipeline.Generate(new int[] { 1 }, SamplingParameters.Greedy with { MaxNewTokens = 3, StopStrings = ["\uFFFD"] });
+        Assert.That((result.Text, result.FinishReason), Is.EqualTo(("aaa", FinishReason.Stop)));
     }
 
     [Test]
@@ -224,6 +234,16 @@ public sealed class PipelineTests
         }
         using CancellationTokenSource source = new();
         await Assert.CatchAsync<OperationCanceledException>(() => Pipeline.LoadAsync(DefaultModel.Folder, progress: new Canceller(source), cancellationToken: source.Token));
+    }
+
+    /// <summary>Every id is a letter and the first byte of a character that never ends.</summary>
+    private sealed class HalfCharacters : Tokenizer
+    {
+        public override string Decode(IEnumerable<int> ids) => new string('a', ids.Count()) + '\uFFFD';
+
+        public override OperationStatus Decode(IEnumerable<int> ids, Span<char> destination, out int idsConsumed, out int charsWritten) => throw new NotSupportedException();
+
+        protected override EncodeResults<EncodedToken> EncodeToTokens(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings) => throw new NotSupportedException();
     }
 
     private sealed class Recorder(List<Models.LoadProgress> seen) : IProgress<Models.LoadProgress>
