@@ -29,8 +29,8 @@ public sealed record EngineOptions
     public void Validate()
     {
         Require(MaxContext is null or > 0, nameof(MaxContext), MaxContext, "1 or more, or null");
-        Require(TokenBudget is null or > 0, nameof(TokenBudget), TokenBudget, "1 or more, or null");
-        Require(MaxSequences > 0, nameof(MaxSequences), MaxSequences, "1 or more");
+        Require(TokenBudget is null or (> 0 and <= 1 << 20), nameof(TokenBudget), TokenBudget, $"from 1 to {1 << 20}, or null");
+        Require(MaxSequences is > 0 and <= 1 << 16, nameof(MaxSequences), MaxSequences, $"from 1 to {1 << 16}");
         Require(CacheTokens is null or > 0, nameof(CacheTokens), CacheTokens, "1 or more, or null");
         Require(CacheBytes is null or > 0, nameof(CacheBytes), CacheBytes, "1 or more, or null");
         Require(BlockSize is > 0 and <= 1024, nameof(BlockSize), BlockSize, "from 1 to 1024");

@@ -17,14 +17,14 @@ public sealed partial class LlmEngine
                 if (next is null && _scheduler.RunningCount + _scheduler.WaitingCount == 0 && !WaitForCommands()) break;
             }
             if (inFlight is not null) Finish(inFlight);
-            FailAll(new ObjectDisposedException(nameof(LlmEngine), "The engine was disposed while the request was running."));
+            FailAll(GenerationRequest.Disposed());
         }
         catch (Exception exception)
         {
-            Log.Lost(_logger, exception);
             _fault = exception;
             _commands.Writer.TryComplete();
             FailAll(exception);
+            Report(() => Log.Lost(_logger, exception));
         }
         UpdateStatistics();
     }
@@ -102,7 +102,7 @@ public sealed partial class LlmEngine
         if (token < 0)
         {
             int position = sequence.TokenCount - sequence.DrawsInFlight;
-            End(sequence, new GenerationException($"The logits at position {position} hold NaN or no finite value; the checkpoint or its data type ({_shape.WeightType}) is at fault."));
+            End(sequence, new GenerationException($"No token can be drawn at position {position}: the logits hold NaN or no finite value. At fault is the checkpoint, its data type ({_shape.WeightType}), or a request whose penalties or suppressed stop tokens leave nothing."));
             return;
         }
 
@@ -117,8 +117,20 @@ public sealed partial class LlmEngine
 
     private void Fail(EngineStep step, Exception exception)
     {
-        Log.StepFailed(_logger, step.Work.Count, exception);
+        Report(() => Log.StepFailed(_logger, step.Work.Count, exception));
         foreach ((Sequence sequence, _, _) in step.Work) End(sequence, new GenerationException($"The step that held this request failed: {exception.Message}", exception));
+    }
+
+    // A logger is the caller's: what it throws must not end the engine's thread, and the process with it.
+    private static void Report(Action log)
+    {
+        try
+        {
+            log();
+        }
+        catch (Exception)
+        {
+        }
     }
 
     private void FailAll(Exception exception)

@@ -20,7 +20,9 @@ public sealed partial class LlmEngine : IDisposable
     private readonly Scheduler _scheduler;
     private readonly ModelRunner _runner;
     private readonly EngineStep[] _steps;
-    private readonly Channel<Command> _commands = Channel.CreateUnbounded<Command>(new UnboundedChannelOptions { SingleReader = true });
+
+    // Whoever writes wakes the engine's thread; the thread pool may be full of those who wait for it.
+    private readonly Channel<Command> _commands = Channel.CreateUnbounded<Command>(new UnboundedChannelOptions { SingleReader = true, AllowSynchronousContinuations = true });
     private readonly Action<GenerationRequest> _cancel;
     private readonly Thread _thread;
     private readonly Lock _statisticsGate = new();
@@ -37,11 +39,14 @@ public sealed partial class LlmEngine : IDisposable
     /// <exception cref="ArgumentOutOfRangeException">An option is out of range, or asks for more than the model has.</exception>
     public LlmEngine(CausalLM model, IReadOnlyList<int> stopTokens, EngineOptions? options = null, ILogger? logger = null)
     {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(stopTokens);
         options ??= new EngineOptions();
         options.Validate();
         _backend = model.Backend;
         _shape = model.Shape;
-        _stopTokens = [.. stopTokens];
+        // Some checkpoints name ids beyond their vocabulary: these are never drawn, nor can they be suppressed.
+        _stopTokens = [.. stopTokens.Where(id => (uint)id < (uint)_shape.VocabularySize)];
         _logger = logger ?? NullLogger.Instance;
         _cancel = request => _commands.Writer.TryWrite(new Command(request.Sequence!, Cancel: true));
 
@@ -90,6 +95,7 @@ public sealed partial class LlmEngine : IDisposable
     /// <exception cref="GenerationException">The engine can no longer run.</exception>
     public GenerationRequest Submit(ReadOnlySpan<int> prompt, SamplingParameters sampling)
     {
+        ArgumentNullException.ThrowIfNull(sampling);
         sampling.Validate();
         CheckPrompt(prompt);
         int[] stopTokens = sampling.IgnoreEndOfSequence ? [.. sampling.StopTokenIds] : [.. _stopTokens, .. sampling.StopTokenIds];

@@ -15,14 +15,25 @@ internal sealed class Generation(GenerationRequest request, StreamingDecoder? de
 
     public void Cancel() => request.Cancel();
 
+    /// <summary>The whole result; blocks the calling thread.</summary>
+    public GenerationResult Run()
+    {
+        while (Result is null)
+        {
+            request.Wait(KnownBeforeEnd);
+            Read();
+        }
+        return Result;
+    }
+
     public async Task<GenerationResult> RunAsync()
     {
-        // Only a stop string makes it needful to look at tokens before the last.
-        if (!hasStopStrings) await request.WaitAsync(int.MaxValue).ConfigureAwait(false);
-        while (await ReadAsync().ConfigureAwait(false) is not null)
+        while (Result is null)
         {
+            await request.WaitAsync(KnownBeforeEnd).ConfigureAwait(false);
+            Read();
         }
-        return Result!;
+        return Result;
     }
 
     /// <summary>The next piece of text; null after the last, which carries the result.</summary>
@@ -31,20 +42,29 @@ internal sealed class Generation(GenerationRequest request, StreamingDecoder? de
         while (Result is null)
         {
             await request.WaitAsync(_ids.Count).ConfigureAwait(false);
-            bool ended = request.HasEnded;
-            int count = request.CopyTokens(_ids.Count, _buffer);
-            int start = _text.Length;
-            for (int i = 0; i < count && !_stopped; i++) Append(_buffer[i]);
-            if (_stopped) return Finish(start, FinishReason.Stop);
-            if (ended && count == 0)
-            {
-                request.ThrowIfFailed();
-                if (decoder is not null) _text.Append(decoder.Flush());
-                return Finish(start, request.FinishReason);
-            }
-            if (_text.Length > start) return new GenerationPiece(_text.ToString(start, _text.Length - start), null);
+            if (Read() is { } piece) return piece;
         }
         return null;
+    }
+
+    // Only a stop string makes it needful to look at tokens before the last.
+    private int KnownBeforeEnd => hasStopStrings ? _ids.Count : int.MaxValue;
+
+    // Takes tokens that have come; null where they complete no text yet.
+    private GenerationPiece? Read()
+    {
+        bool ended = request.HasEnded;
+        int count = request.CopyTokens(_ids.Count, _buffer);
+        int start = _text.Length;
+        for (int i = 0; i < count && !_stopped; i++) Append(_buffer[i]);
+        if (_stopped) return Finish(start, FinishReason.Stop);
+        if (ended && count == 0)
+        {
+            request.ThrowIfFailed();
+            if (decoder is not null) _text.Append(decoder.Flush());
+            return Finish(start, decoder?.StopString is null ? request.FinishReason : FinishReason.Stop);
+        }
+        return _text.Length > start ? new GenerationPiece(_text.ToString(start, _text.Length - start), null) : null;
     }
 
     private void Append(int id)

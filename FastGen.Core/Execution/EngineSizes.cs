@@ -13,6 +13,10 @@ internal sealed record EngineSizes(int MaxContext, int Blocks, long CacheBytes, 
         }
         int context = options.MaxContext ?? shape.MaxContext, blockSize = options.BlockSize;
         int blocksPerSequence = Ceiling(context, blockSize);
+        if ((long)blocksPerSequence * options.MaxSequences > Array.MaxLength)
+        {
+            throw new ArgumentOutOfRangeException(nameof(options), options.MaxSequences, $"{nameof(EngineOptions.MaxSequences)} is {options.MaxSequences}, each of up to {blocksPerSequence} blocks ({context} tokens in blocks of {blockSize}): more than the block tables can hold. Lower it or {nameof(EngineOptions.MaxContext)}, or enlarge {nameof(EngineOptions.BlockSize)}.");
+        }
         long blockBytes = shape.CacheValuesPerToken * backend.PrecisionFor(shape.WeightType).KvCache.Size() * blockSize;
         long blocks = options switch
         {

@@ -17,14 +17,15 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
 {
     private const int NotWaiting = -1;
 
-    private readonly Lock _gate = new();
+    // Not a Lock: a blocking wait sleeps on it.
+    private readonly object _gate = new();
     private readonly Action<GenerationRequest> _cancel;
     private readonly long _submitted = Stopwatch.GetTimestamp();
     private ManualResetValueTaskSourceCore<bool> _signal;
     private int[] _tokens;
     private int _count;
     private int _wakeAbove = NotWaiting;
-    private bool _ended;
+    private bool _waits, _blocks, _ended;
     private Exception? _error;
     private FinishReason _finishReason;
     private long _started, _firstToken, _endedAt;
@@ -83,10 +84,28 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
         lock (_gate)
         {
             if (_ended || _count > known) return ValueTask.CompletedTask;
-            if (_wakeAbove != NotWaiting) throw new InvalidOperationException("A request has one consumer, which waits once at a time.");
-            _wakeAbove = known;
+            BeginWait(known);
             _signal.Reset();
             return new ValueTask(this, _signal.Version);
+        }
+    }
+
+    /// <summary>As <see cref="WaitAsync"/>, but blocks the calling thread. The engine wakes it without help of the thread pool, which may be full of those who wait.</summary>
+    public void Wait(int known)
+    {
+        lock (_gate)
+        {
+            if (_ended || _count > known) return;
+            BeginWait(known);
+            _blocks = true;
+            try
+            {
+                while (_wakeAbove != NotWaiting) Monitor.Wait(_gate);
+            }
+            finally
+            {
+                (_waits, _blocks, _wakeAbove) = (false, false, NotWaiting);
+            }
         }
     }
 
@@ -108,7 +127,7 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
         lock (_gate)
         {
             // Each consumer gets its own exception object: one thrown from several threads garbles its stack trace.
-            if (_error is ObjectDisposedException disposed) throw new ObjectDisposedException(disposed.ObjectName, disposed.Message);
+            if (_error is ObjectDisposedException) throw Disposed();
             if (_error is not null) throw new GenerationException(_error.Message, _error);
         }
     }
@@ -118,12 +137,18 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
 
     void IThreadPoolWorkItem.Execute() => _signal.SetResult(true);
 
-    void IValueTaskSource.GetResult(short token) => _signal.GetResult(token);
+    void IValueTaskSource.GetResult(short token)
+    {
+        lock (_gate) _waits = false;
+        _signal.GetResult(token);
+    }
 
     ValueTaskSourceStatus IValueTaskSource.GetStatus(short token) => _signal.GetStatus(token);
 
     void IValueTaskSource.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
         _signal.OnCompleted(continuation, state, token, flags);
+
+    internal static ObjectDisposedException Disposed() => new(nameof(LlmEngine), "The engine was disposed while the request was running.");
 
     internal void Start()
     {
@@ -139,8 +164,7 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
             if (_count == 0) _firstToken = Stopwatch.GetTimestamp();
             if (_count == _tokens.Length) Array.Resize(ref _tokens, 2 * _count);
             _tokens[_count++] = token;
-            wake = _wakeAbove != NotWaiting && _count > _wakeAbove;
-            if (wake) _wakeAbove = NotWaiting;
+            wake = _count > _wakeAbove && EndWait();
         }
         if (wake) ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
     }
@@ -156,9 +180,23 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
         {
             if (_ended) return;
             (_ended, _finishReason, _error, _endedAt) = (true, reason, error, Stopwatch.GetTimestamp());
-            wake = _wakeAbove != NotWaiting;
-            _wakeAbove = NotWaiting;
+            wake = EndWait();
         }
         if (wake) ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+    }
+
+    private void BeginWait(int known)
+    {
+        if (_waits) throw new InvalidOperationException("A request has one consumer, which waits once at a time.");
+        (_waits, _wakeAbove) = (true, known);
+    }
+
+    // True if a continuation waits, which the caller has to queue.
+    private bool EndWait()
+    {
+        if (_wakeAbove == NotWaiting) return false;
+        _wakeAbove = NotWaiting;
+        if (_blocks) Monitor.Pulse(_gate);
+        return !_blocks;
     }
 }

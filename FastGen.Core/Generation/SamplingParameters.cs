@@ -65,6 +65,8 @@ public sealed record SamplingParameters
         Require(MaxNewTokens is null or > 0, nameof(MaxNewTokens), MaxNewTokens ?? 0, "1 or more, or null for the context limit");
         Require(MinNewTokens >= 0, nameof(MinNewTokens), MinNewTokens, "0 or more");
         Require(MaxNewTokens is null || MinNewTokens <= MaxNewTokens, nameof(MinNewTokens), MinNewTokens, $"at most {nameof(MaxNewTokens)} ({MaxNewTokens})");
+        ArgumentNullException.ThrowIfNull(StopTokenIds);
+        ArgumentNullException.ThrowIfNull(StopStrings);
         for (int i = 0; i < StopStrings.Count; i++)
         {
             if (string.IsNullOrEmpty(StopStrings[i])) throw new ArgumentException($"{nameof(StopStrings)}[{i}] is empty; leave it out, since every text would end at once.", nameof(StopStrings));

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Unicode;
 
 namespace FastGen.Models;
 
@@ -20,6 +21,8 @@ internal static class JsonFile
         {
             throw new ModelLoadException($"{path}: cannot be read ({exception.Message}).", exception);
         }
+        // The parser itself looks at the inside of texts only when they are asked for.
+        if (!Utf8.IsValid(bytes)) throw new ModelLoadException($"{path}: is not valid UTF-8; get the file again.");
         JsonDocument document;
         try
         {

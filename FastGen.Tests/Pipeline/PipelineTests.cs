@@ -1,4 +1,7 @@
+using System.Buffers;
+using System.Diagnostics;
 using System.Text.Json;
+using Microsoft.ML.Tokenizers;
 
 namespace FastGen.Tests;
 
@@ -100,11 +103,47 @@ public sealed class PipelineTests
     }
 
     [Test]
+    public void StopStrings_CompletedByHeldBackText_EndByStop()
+    {
+        using Pipeline pipeline = Pipeline.Load(DefaultModel.Folder, new PipelineOptions { Tokenizer = new HalfCharacters(), Engine = new EngineOptions { TokenBudget = 32, CacheTokens = 512 } });
+        GenerationResult result = pipeline.Generate(new int[] { 1 }, SamplingParameters.Greedy with { MaxNewTokens = 3, StopStrings = ["\uFFFD"] });
+        Assert.That((result.Text, result.FinishReason), Is.EqualTo(("aaa", FinishReason.Stop)));
+    }
+
+    [Test]
     public async Task GenerateAsync_ManyThreads_ShareTheEngine()
     {
         string expected = _pipeline.Generate("One rainy morning", Short).Text;
         GenerationResult[] results = await Task.WhenAll(Enumerable.Range(0, 32).Select(_ => Task.Run(() => _pipeline.GenerateAsync("One rainy morning", Short))));
         Assert.That(results.Select(result => result.Text), Is.All.EqualTo(expected));
+    }
+
+    [Test]
+    public void Generate_ManyBlockingCallersOnThePool_DoNotWaitForItsThreads()
+    {
+        // Were the engine to wake them through the pool, each would wait until the pool has a thread for all of them, seconds later.
+        Stopwatch elapsed = Stopwatch.StartNew();
+        Task<GenerationResult>[] callers = [.. Enumerable.Range(0, 64).Select(_ => Task.Run(() => _pipeline.Generate("Mia", Short with { MaxNewTokens = 2 })))];
+        Assert.That(Task.WaitAny(callers), Is.GreaterThanOrEqualTo(0));
+        Assert.That(elapsed.Elapsed, Is.LessThan(TimeSpan.FromSeconds(5)), "The first to start is the first to end, whoever waits behind it.");
+        Task.WaitAll(callers);
+    }
+
+    [Test]
+    public void Generate_Cancelled_EndsTheBlockedCaller()
+    {
+        using CancellationTokenSource source = new(20);
+        SamplingParameters endless = SamplingParameters.Greedy with { MaxNewTokens = null, IgnoreEndOfSequence = true };
+        GenerationCanceledException exception = Assert.Throws<GenerationCanceledException>(() => _pipeline.Generate(Enumerable.Repeat("Once upon a time", 20), endless, source.Token))!;
+        Assert.That(exception.Results, Has.Count.EqualTo(20));
+    }
+
+    [Test]
+    public void Generate_NoPrompts_IsRefusedByName()
+    {
+        Assert.That(() => _pipeline.Generate((IEnumerable<Prompt>)null!), Throws.ArgumentNullException.With.Message.Contains("prompts"));
+        Assert.That(() => _pipeline.GenerateAsync((IEnumerable<string>)null!), Throws.ArgumentNullException.With.Message.Contains("prompts"));
+        Assert.That(_pipeline.Generate(Array.Empty<string>()), Is.Empty);
     }
 
     [Test]
@@ -195,6 +234,16 @@ public sealed class PipelineTests
         }
         using CancellationTokenSource source = new();
         await Assert.CatchAsync<OperationCanceledException>(() => Pipeline.LoadAsync(DefaultModel.Folder, progress: new Canceller(source), cancellationToken: source.Token));
+    }
+
+    /// <summary>Every id is a letter and the first byte of a character that never ends.</summary>
+    private sealed class HalfCharacters : Tokenizer
+    {
+        public override string Decode(IEnumerable<int> ids) => new string('a', ids.Count()) + '\uFFFD';
+
+        public override OperationStatus Decode(IEnumerable<int> ids, Span<char> destination, out int idsConsumed, out int charsWritten) => throw new NotSupportedException();
+
+        protected override EncodeResults<EncodedToken> EncodeToTokens(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings) => throw new NotSupportedException();
     }
 
     private sealed class Recorder(List<Models.LoadProgress> seen) : IProgress<Models.LoadProgress>

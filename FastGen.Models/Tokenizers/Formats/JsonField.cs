@@ -35,7 +35,18 @@ internal readonly record struct JsonField(string File, string Path, JsonElement 
     }
 
     /// <summary>A text.</summary>
-    public string AsString() => Value.ValueKind == JsonValueKind.String ? Value.GetString()! : throw Fault("must be a string");
+    public string AsString()
+    {
+        if (Value.ValueKind != JsonValueKind.String) throw Fault("must be a string");
+        try
+        {
+            return Value.GetString()!;
+        }
+        catch (InvalidOperationException exception)
+        {
+            throw Fault("must not hold half a surrogate pair", exception);
+        }
+    }
 
     /// <summary>A text, or the default where the value is absent or null.</summary>
     public string AsString(string absent) => IsPresent ? AsString() : absent;

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Unicode;
 
 namespace FastGen.Models.Tokenizers;
 
@@ -128,9 +129,12 @@ internal sealed class TokenizerConfig
     {
         string path = Path.Combine(folder, name);
         if (!File.Exists(path)) return new JsonField(path, "", EmptyObject());
+        byte[] json = File.ReadAllBytes(path);
+        // The parser itself looks at the inside of texts only when they are asked for.
+        if (!Utf8.IsValid(json)) throw new TokenizerFileException(path, "the whole file", "is not valid UTF-8");
         try
         {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path));
+            using JsonDocument document = JsonDocument.Parse(json);
             if (document.RootElement.ValueKind != JsonValueKind.Object) throw new TokenizerFileException(path, "the whole file", "must be a JSON object");
             return new JsonField(path, "", document.RootElement.Clone());
         }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Microsoft.Extensions.Logging;
 
 namespace FastGen.Tests;
 
@@ -102,6 +103,17 @@ public sealed class LlmEngineTests
     }
 
     [Test]
+    public async Task Submit_FaultsAndALoggerThatThrows_EndOnlyTheRequests([Values] bool lost)
+    {
+        SimulatedBackend backend = new() { OnCollect = () => throw (lost ? new DeviceLostException("injected fault") : new InvalidOperationException("injected fault")) };
+        using LlmEngine engine = new(new SimulatedModel(backend), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 }, new ThrowingLogger());
+        GenerationException exception = (await Assert.ThrowsAsync<GenerationException>(async () => await Tokens(engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 }))))!;
+        Assert.That(exception.Message, Does.Contain("injected fault"));
+        backend.OnCollect = null;
+        if (!lost) Assert.That(await Tokens(engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 })), Has.Count.EqualTo(9));
+    }
+
+    [Test]
     public async Task Submit_DeviceLost_FailsAllAndRefusesMore()
     {
         SimulatedBackend backend = new() { OnCollect = () => throw new DeviceLostException("the device is gone") };
@@ -144,6 +156,35 @@ public sealed class LlmEngineTests
         Assert.That(ignoring, Has.Count.EqualTo(50));
         List<int> own = await Tokens(engine.Submit([1], new SamplingParameters { MaxNewTokens = 50, StopTokenIds = [5] }));
         Assert.That(own, Is.EqualTo(model.Expected([1], 50, [3, 5])));
+    }
+
+    [Test]
+    public void Submit_StopTokenBeyondTheVocabulary_IsNeverSuppressed()
+    {
+        int suppressed = 0;
+        SimulatedBackend backend = new() { VocabularySize = 8, OnStep = batch => suppressed += batch.SuppressedTokens.ToArray().Count(id => id != 3) };
+        using LlmEngine engine = new(new SimulatedModel(backend), [3, 8, -1, 100_000], new EngineOptions { TokenBudget = 8, CacheTokens = 100 });
+        engine.Submit([1], new SamplingParameters { MaxNewTokens = 9, MinNewTokens = 9 }).Wait(int.MaxValue);
+        Assert.That(suppressed, Is.Zero);
+    }
+
+    [Test]
+    public void New_SizesBeyondWhatTablesHold_AreRefusedByName()
+    {
+        SimulatedModel model = new(new SimulatedBackend(), maxContext: 1 << 20);
+        Assert.That(() => new LlmEngine(model, NoStops, new EngineOptions { TokenBudget = int.MaxValue }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("TokenBudget"));
+        Assert.That(() => new LlmEngine(model, NoStops, new EngineOptions { MaxSequences = int.MaxValue }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("MaxSequences"));
+        Assert.That(() => new LlmEngine(model, NoStops, new EngineOptions { MaxSequences = 1 << 16, BlockSize = 1 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("BlockSize"));
+    }
+
+    [Test]
+    public void Submit_Nulls_AreRefusedByName()
+    {
+        using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend()), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 });
+        Assert.That(() => engine.Submit([1], null!), Throws.ArgumentNullException.With.Message.Contains("sampling"));
+        Assert.That(() => engine.Submit([1], new SamplingParameters { StopTokenIds = null! }), Throws.ArgumentNullException.With.Message.Contains("StopTokenIds"));
+        Assert.That(() => engine.Submit([1], new SamplingParameters { StopStrings = null! }), Throws.ArgumentNullException.With.Message.Contains("StopStrings"));
+        Assert.That(() => new LlmEngine(null!, NoStops), Throws.ArgumentNullException.With.Message.Contains("model"));
     }
 
     [Test]
@@ -212,6 +253,42 @@ public sealed class LlmEngineTests
             if (used < quietest) quietest = used;
         }
         Assert.That(quietest.TotalMilliseconds, Is.LessThan(60), "An idle engine sleeps.");
+    }
+
+    [Test]
+    public void Wait_Blocking_EndsWithTheTokenOrTheRequest()
+    {
+        using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend()), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 });
+        GenerationRequest request = engine.Submit([1, 2], new SamplingParameters { MaxNewTokens = 30 });
+        request.Wait(3);
+        Assert.That(request.Count, Is.GreaterThan(3));
+        request.Wait(int.MaxValue);
+        Assert.That((request.HasEnded, request.Count), Is.EqualTo((true, 30)));
+    }
+
+    [Test]
+    public async Task WaitAsync_WhileOneWaits_IsRefused()
+    {
+        using ManualResetEventSlim go = new();
+        SimulatedBackend backend = new() { OnSubmit = go.Wait };
+        using LlmEngine engine = new(new SimulatedModel(backend), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 });
+        GenerationRequest request = engine.Submit([1, 2], new SamplingParameters { MaxNewTokens = 9 });
+        ValueTask first = request.WaitAsync(0);
+        Assert.That(() => request.Wait(0), Throws.InvalidOperationException.With.Message.Contains("one consumer"));
+        go.Set();
+        await first;
+        Assert.That(await Tokens(request), Has.Count.EqualTo(9));
+    }
+
+    private sealed class ThrowingLogger : ILogger
+    {
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Error;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            throw new InvalidOperationException("from the logger");
     }
 
     internal static async Task<List<int>> Tokens(GenerationRequest request)

@@ -56,6 +56,18 @@ internal sealed class TokenizerFaultTests
     public void LoadFile_BrokenComponent_NamesFileAndField(string section, string content, string field, string problem) =>
         AssertFault($$"""{"{{section}}": {{content}}, "model": {{Model}}}""", field, problem);
 
+    [TestCase("tokenizer_config.json", new byte[] { 0x9C }, "not valid UTF-8")]
+    [TestCase("tokenizer_config.json", new byte[] { (byte)'\\', (byte)'u', (byte)'d', (byte)'8', (byte)'0', (byte)'0' }, "surrogate")]
+    [TestCase("config.json", new byte[] { 0x9C }, "not valid UTF-8")]
+    public void Load_TextThatIsNoUnicode_NamesTheFile(string name, byte[] text, string problem)
+    {
+        string folder = Directory.CreateTempSubdirectory("fastgen-unicode-").FullName;
+        File.WriteAllText(Path.Combine(folder, "tokenizer.json"), $$"""{"model": {{Model}}}""");
+        File.WriteAllBytes(Path.Combine(folder, name), [.. "{\"architectures\": [\"x\"], \"bos_token\": \"a"u8, .. text, .. "\"}"u8]);
+        Assert.That(() => Pipeline.Load(folder, new PipelineOptions { Device = ComputeDevice.Cpu }), Throws.InstanceOf<ModelLoadException>().With.Message.Contains(name).And.Message.Contains(problem));
+        Directory.Delete(folder, recursive: true);
+    }
+
     [Test]
     public void LoadFile_AnyTruncation_NamesTheFile()
     {
