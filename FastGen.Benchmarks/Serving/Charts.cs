@@ -16,7 +16,7 @@ internal static class Charts
     public static Color ColorOf(int index) => Palette[index % Palette.Length];
 
     /// <summary>One of four tones of a colour, the first the full one: SVG output has no dashed lines.</summary>
-    public static Color Tone(Color color, int tone) => color.MixedWith(Colors.White, 0.24 * (tone % 4));
+    public static Color Tone(Color color, int tone) => color.MixedWith(Colors.White, 0.19 * (tone % 4));
 
     public static Plot Panel(string title, string horizontal, string vertical)
     {
@@ -26,6 +26,8 @@ internal static class Charts
         plot.XLabel(horizontal, size: 14);
         plot.YLabel(vertical, size: 14);
         plot.Axes.Bottom.TickLabelStyle.FontSize = plot.Axes.Left.TickLabelStyle.FontSize = 13;
+        // So that panels above one another align.
+        plot.Axes.Left.MinimumSize = 70;
         plot.Grid.MajorLineColor = Colors.Black.WithAlpha(0.12);
         plot.Axes.Top.FrameLineStyle.IsVisible = plot.Axes.Right.FrameLineStyle.IsVisible = false;
         return plot;

@@ -40,8 +40,9 @@ internal static class ServeBenchmark
         LoadGenerator generator = new(serving);
         using ResultFiles files = new(options.Output);
         List<LoadPoint> points = [];
+        List<(Workload Workload, double Load, bool IsOpenLoop)> loads = [.. Loads(options, trace, serving.LongestRequest)];
         Console.WriteLine(LoadPoint.TableHead);
-        foreach (IGrouping<string, (Workload Workload, double Load, bool IsOpenLoop)> group in Loads(options, trace, serving.LongestRequest).GroupBy(each => each.Workload.Name))
+        foreach (IGrouping<string, (Workload Workload, double Load, bool IsOpenLoop)> group in loads.GroupBy(each => each.Workload.Name))
         {
             ServingRun? run = null;
             foreach ((Workload workload, double load, bool isOpenLoop) in group)
