@@ -75,7 +75,7 @@ internal static class BudgetStudy
             Charts.Line(latency, points.Select(point => (Math.Log2(point["budget"]), Math.Log10(point[field]))), lines[i].Words, Charts.Tone(Charts.ColorOf(i / 2), 2 * (1 - (i % 2))));
         }
         Charts.LoadAxis(latency, points.Select(point => point["budget"]));
-        Charts.TimeAxis(latency, points.SelectMany(point => lines.Select(line => point[line.Field])));
+        Charts.TimeAxis(latency, points.SelectMany(point => lines.Select(line => point[line.Field])), lines.Length);
         Charts.Legend(latency, Alignment.UpperRight);
         panels.Add(latency);
         Charts.Save(Path.Combine(options.Output, "budget"), panels, 3, 560, 440);

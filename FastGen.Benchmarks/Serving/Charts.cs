@@ -57,7 +57,7 @@ internal static class Charts
     public static void FromZero(Plot plot, int entries)
     {
         plot.Axes.AutoScale();
-        plot.Axes.SetLimitsY(0, Math.Max(plot.Axes.GetLimits().Top, 1e-3) * (1 + (0.07 * entries)));
+        plot.Axes.SetLimitsY(0, Math.Max(plot.Axes.GetLimits().Top, 1e-3) * (1.05 + (0.07 * entries)));
     }
 
     /// <summary>A horizontal axis of loads that double: values are given as their binary logarithms, ticks say the loads.</summary>
@@ -68,11 +68,11 @@ internal static class Charts
         plot.Axes.SetLimitsX(Math.Log2(all[0]) - 0.4, Math.Log2(all[^1]) + 0.4);
     }
 
-    /// <summary>A vertical axis of seconds over decades: values are given as their decimal logarithms.</summary>
-    public static void TimeAxis(Plot plot, IEnumerable<double> seconds)
+    /// <summary>A vertical axis of seconds over decades, with room above for a legend of <paramref name="entries"/>: values are given as their decimal logarithms.</summary>
+    public static void TimeAxis(Plot plot, IEnumerable<double> seconds, int entries)
     {
         (double low, double high) = TimeTicks(plot.Axes.Left, seconds);
-        plot.Axes.SetLimitsY(low, high);
+        plot.Axes.SetLimitsY(low, high + ((high - low) * 0.075 * entries));
     }
 
     /// <summary>A horizontal axis of seconds over decades: values are given as their decimal logarithms.</summary>
@@ -90,11 +90,20 @@ internal static class Charts
         Multiplot figure = new() { Layout = new Grid(rows, columns) };
         figure.Reset(panels[0]);
         foreach (Plot panel in panels.Skip(1)) figure.AddPlot(panel);
+        for (int empty = panels.Count; empty < rows * columns; empty++) figure.AddPlot(Blank());
         figure.SavePng(file + ".png", width, height);
         using FileStream stream = File.Create(file + ".svg");
         using SKCanvas canvas = SKSvgCanvas.Create(new SKRect(0, 0, width, height), stream);
-        canvas.Clear(SKColors.White);
         figure.Render(canvas, new PixelRect(0, width, height, 0));
+    }
+
+    // What no panel covers is black in SVG.
+    private static Plot Blank()
+    {
+        Plot plot = new();
+        plot.FigureBackground.Color = Colors.White;
+        plot.HideAxesAndGrid();
+        return plot;
     }
 
     private static (double Low, double High) TimeTicks(IAxis axis, IEnumerable<double> seconds)
@@ -102,7 +111,7 @@ internal static class Charts
         double[] positive = [.. seconds.Where(value => double.IsFinite(value) && value > 0)];
         double low = positive.Length == 0 ? 0.001 : positive.Min(), high = positive.Length == 0 ? 1 : positive.Max();
         List<double> ticks = [];
-        for (double decade = Math.Pow(10, Math.Floor(Math.Log10(low))); decade <= high * 10; decade *= 10) ticks.AddRange([decade, 2 * decade, 5 * decade]);
+        for (double decade = Math.Pow(10, Math.Floor(Math.Log10(low))); decade <= high * 10; decade *= 10) ticks.AddRange(high / low > 1e3 ? [decade] : [decade, 2 * decade, 5 * decade]);
         axis.TickGenerator = new NumericManual([.. ticks.Select(Math.Log10)], [.. ticks.Select(Text)]);
         return (Math.Log10(low / 1.3), Math.Log10(high * 1.3));
     }

@@ -88,7 +88,7 @@ internal sealed record LoadPoint(string Workload, double Load, bool IsOpenLoop, 
         $"{"workload",-16} {"load",6} {"req/s",7} {"n/lat",7} {"latency",8} {"first P50",9} {"P99 s",7} {"next P50",8} {"P95",6} {"P99 ms",7} {"gen/s",7}  {string.Join(' ', ServiceTarget.All.Select(target => $"{target.PromptRate}/{target.TokenRate}".PadLeft(7)))} {"step",6} {"occup.",6} {"cache",6} {"restarts",8}");
 
     public string TableRow() => string.Create(CultureInfo.InvariantCulture,
-        $"{Shorten(Workload),-16} {Load,6:0.##} {this["req_s"],7:F2} {this["req_s_by_latency"],7:F2} {this["latency_mean"],8:F3} {this["ttft_p50"],9:F3} {this["ttft_p99"],7:F3} {1000 * this["itl_p50"],8:F1} {1000 * this["itl_p95"],6:F1} {1000 * this["itl_p99"],7:F1} {this["gen_tok_s"],7:F0}  {string.Join(' ', ServiceTarget.All.Select(target => this[target.Field].ToString("F2", CultureInfo.InvariantCulture).PadLeft(7)))} {this["step_tokens_mean"],6:F0} {this["occupancy"],6:P0} {this["cache_peak"],6:P0} {this["preemptions"],8:F0}");
+        $"{Shorten(Workload),-16} {Load,6:0.##} {this["req_s"],7:F2} {(IsOpenLoop ? "-" : this["req_s_by_latency"].ToString("F2", CultureInfo.InvariantCulture)),7} {this["latency_mean"],8:F3} {this["ttft_p50"],9:F3} {this["ttft_p99"],7:F3} {1000 * this["itl_p50"],8:F1} {1000 * this["itl_p95"],6:F1} {1000 * this["itl_p99"],7:F1} {this["gen_tok_s"],7:F0}  {string.Join(' ', ServiceTarget.All.Select(target => this[target.Field].ToString("F2", CultureInfo.InvariantCulture).PadLeft(7)))} {this["step_tokens_mean"],6:F0} {this["occupancy"],6:P0} {this["cache_peak"],6:P0} {this["preemptions"],8:F0}");
 
     private static string Shorten(string name) => name.Length <= 16 ? name : name[^16..];
 

@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace FastGen.Benchmarks.Serving;
 
-/// <summary>The JSON lines of a run: summary.jsonl a point a line, requests.jsonl a request a line (a trace that can be replayed), steps.jsonl a step a line.</summary>
+/// <summary>The JSON lines of a run: summary.jsonl a point a line, requests.jsonl a request a line (a trace that can be replayed, where the run had one load), steps.jsonl a step a line.</summary>
 internal sealed class ResultFiles : IDisposable
 {
     private readonly StreamWriter _summary, _requests, _steps;

@@ -17,7 +17,7 @@ internal static class RunFigures
         Scatter dots = tokens.Add.ScatterPoints(seconds, [.. run.Steps.Select(step => (double)step.Tokens)], Charts.ColorOf(0).WithAlpha(0.6));
         dots.MarkerSize = 5;
         dots.LegendText = "steps";
-        Charts.Line(tokens, MovingMean(run.Steps), "mean of a hundredth of the time", Charts.ColorOf(1), marker: MarkerShape.None);
+        Charts.Line(tokens, MovingMean(run.Steps), "mean over time", Charts.ColorOf(1), marker: MarkerShape.None);
         HorizontalLine budget = tokens.Add.HorizontalLine(engine.TokenBudget, 2, Colors.Black);
         budget.LegendText = $"budget, {engine.TokenBudget}";
         tokens.Axes.SetLimits(0, seconds[^1], 0, engine.TokenBudget * 1.3);
@@ -47,19 +47,23 @@ internal static class RunFigures
     private static Plot Distribution(string title, string unit, double[] sorted)
     {
         const int Points = 400;
+        // Tokens that a consumer saw together have no time between them; on the logarithmic axis all that is below this stands at it.
+        const double Shortest = 1e-4;
         Plot plot = Charts.Panel(title, "within", unit);
-        // Tokens that came together have no time between them: a microsecond stands for that on the logarithmic axis.
-        double Value(int i) => Math.Max(sorted[(int)((long)i * (sorted.Length - 1) / Points)], 1e-6);
+        double Value(int i) => Math.Max(sorted[(int)((long)i * (sorted.Length - 1) / Points)], Shortest);
         double[] shown = [.. Enumerable.Range(0, sorted.Length == 0 ? 0 : Points + 1).Select(Value)];
         Charts.Line(plot, shown.Select((value, i) => (Math.Log10(value), 100.0 * i / Points)), "", Charts.ColorOf(0), marker: MarkerShape.None);
-        Charts.HorizontalTimeAxis(plot, shown.Skip(Points / 200));
+        Charts.HorizontalTimeAxis(plot, shown);
         plot.Axes.SetLimitsY(0, 101);
         return plot;
     }
 
+    // Tokens a step over equal slices of the time, of five steps or more in the mean; 0 where the engine had nothing to do.
     private static IEnumerable<(double X, double Y)> MovingMean(IReadOnlyList<StepRecord> steps)
     {
-        double slice = steps[^1].Seconds / 100;
-        return slice <= 0 ? [] : steps.GroupBy(step => (int)(step.Seconds / slice)).Select(group => ((group.Key + 0.5) * slice, group.Average(step => step.Tokens)));
+        int slices = Math.Clamp(steps.Count / 5, 1, 100);
+        double slice = Math.Max(steps[^1].Seconds, 1e-6) / slices;
+        ILookup<int, int> tokens = steps.ToLookup(step => Math.Min((int)(step.Seconds / slice), slices - 1), step => step.Tokens);
+        return Enumerable.Range(0, slices).Select(i => ((i + 0.5) * slice, tokens[i].DefaultIfEmpty(0).Average()));
     }
 }

@@ -1,4 +1,6 @@
 using System.Globalization;
+using FastGen.Kernels.Cuda;
+using FastGen.Models;
 
 namespace FastGen.Benchmarks.Serving;
 
@@ -28,6 +30,11 @@ internal static class ServeBenchmark
             Console.Error.WriteLine();
             Console.Error.WriteLine(ServeOptions.Usage);
             return 2;
+        }
+        catch (Exception exception) when (exception is ModelLoadException or UnsupportedModelException or CudaException)
+        {
+            Console.Error.WriteLine(exception.Message);
+            return 1;
         }
     }
 

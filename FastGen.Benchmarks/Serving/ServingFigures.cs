@@ -102,7 +102,7 @@ internal sealed class ServingFigures(string folder, IReadOnlyList<Series> series
                     }
                 }
                 Charts.LoadAxis(plot, series.SelectMany(each => each.Of(workload)).Select(point => point.Load));
-                Charts.TimeAxis(plot, shown);
+                Charts.TimeAxis(plot, shown, LoadPoint.Percentiles.Count * series.Count);
                 Charts.Legend(plot, Alignment.UpperLeft);
                 panels.Add(plot);
             }

@@ -49,7 +49,7 @@ public sealed class SchedulingRegressionTests
         foreach ((string name, long now) in figures)
         {
             long? before = expected.TryGetProperty(name, out JsonElement value) ? value.GetInt64() : null;
-            if (before != now) differences.AppendLine(CultureInfo.InvariantCulture, $"{scenario}: {name} was {before}, is {now} ({100.0 * (now - before) / before:+0.0;-0.0} %)");
+            if (before != now) differences.AppendLine(CultureInfo.InvariantCulture, $"{scenario}: {name} was {before}, is {now} ({Math.Round(100.0 * (now - (before ?? now)) / (before ?? 1), 1):+0.0;-0.0;0.0} %)");
         }
     }
 
