@@ -1,0 +1,71 @@
+using FastGen.Compute;
+
+namespace FastGen.Benchmarks.Serving;
+
+/// <summary>Passes every call on to another backend and lets the benchmark look at each step, or break it.</summary>
+/// <param name="inner">Does the work; disposed with this.</param>
+internal sealed class ObservedBackend(IBackend inner) : IBackend
+{
+    /// <summary>Called on the engine's thread before a step goes on to the device; throws to inject a fault there.</summary>
+    public Action<RaggedBatch>? Submitting { get; set; }
+
+    /// <summary>Called on the engine's thread after a step was collected; throws to inject a fault there.</summary>
+    public Action? Collected { get; set; }
+
+    public string Description => inner.Description;
+
+    public long DefaultCacheBytes => inner.DefaultCacheBytes;
+
+    public int TokenBudgetLimit => inner.TokenBudgetLimit;
+
+    public Precision PrecisionFor(DType weights) => inner.PrecisionFor(weights);
+
+    public Tensor AllocateWeights(DType type, int rows, int columns) => inner.AllocateWeights(type, rows, columns);
+
+    public Tensor Allocate(DType type, int rows, int columns) => inner.Allocate(type, rows, columns);
+
+    public KvLayer AllocateKvLayer(DType type, int blocks, int blockSize, int kvHeads, int headDim) => inner.AllocateKvLayer(type, blocks, blockSize, kvHeads, headDim);
+
+    public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0) => inner.Upload(source, sourceType, target, firstRow);
+
+    public void Download(Tensor source, Span<float> target) => inner.Download(source, target);
+
+    public void Prepare(ModelShape shape, StepLimits limits) => inner.Prepare(shape, limits);
+
+    public long Submit(RaggedBatch batch, Action<int, int> forward)
+    {
+        Submitting?.Invoke(batch);
+        return inner.Submit(batch, forward);
+    }
+
+    public void Collect(long ticket, Span<int> tokens)
+    {
+        inner.Collect(ticket, tokens);
+        Collected?.Invoke();
+    }
+
+    public void Embed(Tensor output, Tensor table, RaggedBatch batch) => inner.Embed(output, table, batch);
+
+    public void AddPositions(Tensor output, Tensor table, int offset, RaggedBatch batch) => inner.AddPositions(output, table, offset, batch);
+
+    public void Norm(Tensor output, Tensor input, NormWeights weights) => inner.Norm(output, input, weights);
+
+    public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation = Activation.None, bool accumulate = false) =>
+        inner.Linear(output, input, weights, activation, accumulate);
+
+    public void GatedLinear(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation) => inner.GatedLinear(output, input, gateUp, activation);
+
+    public void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch) => inner.StoreKv(qkv, cache, attention, batch);
+
+    public void Attention(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch) => inner.Attention(output, qkv, cache, attention, batch);
+
+    public void MixtureOfExperts(Tensor output, in LinearInput input, ExpertWeights weights) => inner.MixtureOfExperts(output, input, weights);
+
+    public void AddGated(Tensor output, in LinearInput input, LinearWeights gate, Tensor rows, LinearWeights down) => inner.AddGated(output, input, gate, rows, down);
+
+    public void SelectRows(Tensor output, Tensor input, RaggedBatch batch) => inner.SelectRows(output, input, batch);
+
+    public void Sample(Tensor logits, RaggedBatch batch) => inner.Sample(logits, batch);
+
+    public void Dispose() => inner.Dispose();
+}

@@ -1,0 +1,120 @@
+using System.Globalization;
+using FastGen.Kernels.Cuda;
+using FastGen.Models;
+
+namespace FastGen.Benchmarks.Serving;
+
+/// <summary>
+/// Serves a model to simulated clients, token ids in and out, as DeepSpeed-FastGen's benchmark does (Holmes et al. 2024): throughput against latency,
+/// effective throughput under service targets, percentiles, forward occupancy and cache use, under closed loops, Poisson arrivals and recorded traces.
+/// </summary>
+internal static class ServeBenchmark
+{
+    public static int Run(string[] args)
+    {
+        try
+        {
+            ServeOptions options = ServeOptions.Parse(args);
+            Directory.CreateDirectory(options.Output);
+            return options.Mode switch
+            {
+                ServeMode.Soak => Soak.Run(options),
+                ServeMode.Budget => BudgetStudy.Run(options),
+                ServeMode.Plots => Draw(options, []),
+                _ => Sweep(options),
+            };
+        }
+        catch (ArgumentException exception)
+        {
+            Console.Error.WriteLine(exception.Message);
+            Console.Error.WriteLine();
+            Console.Error.WriteLine(ServeOptions.Usage);
+            return 2;
+        }
+        catch (Exception exception) when (exception is ModelLoadException or UnsupportedModelException or CudaException)
+        {
+            Console.Error.WriteLine(exception.Message);
+            return 1;
+        }
+    }
+
+    private static int Sweep(ServeOptions options)
+    {
+        RequestTrace? trace = options.Mode == ServeMode.Trace ? RequestTrace.Read(options.Trace!) : null;
+        int sequences = options.Sequences ?? (options.Mode == ServeMode.Closed ? Math.Max(64, options.Clients.Max()) : 256);
+        using ServingEngine serving = ServingEngine.Load(options, options.Budgets.Count > 0 ? options.Budgets[0] : null, sequences);
+        Describe(options, serving);
+        LoadGenerator generator = new(serving);
+        using ResultFiles files = new(options.Output);
+        List<LoadPoint> points = [];
+        List<(Workload Workload, double Load, bool IsOpenLoop)> loads = [.. Loads(options, trace, serving.LongestRequest)];
+        Console.WriteLine(LoadPoint.TableHead);
+        foreach (IGrouping<string, (Workload Workload, double Load, bool IsOpenLoop)> group in loads.GroupBy(each => each.Workload.Name))
+        {
+            ServingRun? run = null;
+            foreach ((Workload workload, double load, bool isOpenLoop) in group)
+            {
+                generator.WarmUpAsync(workload, isOpenLoop ? Math.Min(32, sequences) : (int)load).GetAwaiter().GetResult();
+                run = generator.MeasureAsync(workload, load, isOpenLoop).GetAwaiter().GetResult();
+                Console.WriteLine(run.Point.TableRow());
+                files.Add(run);
+                points.Add(run.Point);
+            }
+            string name = Path.Combine(options.Output, $"{{0}}_{group.Key.Replace(',', '-')}");
+            RunFigures.SaveOccupancy(string.Format(CultureInfo.InvariantCulture, name, "occupancy"), run!, serving.Engine.Statistics);
+            if (run!.Point.IsOpenLoop) RunFigures.SaveDistribution(string.Format(CultureInfo.InvariantCulture, name, "distribution"), run);
+        }
+        return trace is null ? Draw(options, points) : 0;
+    }
+
+    private static IEnumerable<(Workload Workload, double Load, bool IsOpenLoop)> Loads(ServeOptions options, RequestTrace? trace, int longestRequest)
+    {
+        if (trace is not null)
+        {
+            Workload workload = Workload.FromTrace(trace, options.TimeCompression, options.Requests, longestRequest, options.Seed);
+            if (!trace.HasArrivals) workload = workload.WithPoissonArrivals(options.Rates.Count > 0 ? options.Rates[0] : throw new ArgumentException($"--trace {options.Trace} has lengths but no arrivals; give --rates N."));
+            ReportTrace(trace, workload, longestRequest);
+            yield return (workload, workload.Requests.Count / Math.Max(1, workload.Requests[^1].ArrivalSeconds), true);
+            yield break;
+        }
+        foreach ((int prompt, int output) in options.Lengths)
+        {
+            if (options.Mode == ServeMode.Closed)
+            {
+                foreach (int clients in options.Clients) yield return (Workload.Normal(prompt, output, options.Requests ?? RequestsFor(clients, output), longestRequest, options.Seed), clients, false);
+                continue;
+            }
+            foreach (double rate in options.Rates.Count > 0 ? options.Rates : [1])
+            {
+                yield return (Workload.Normal(prompt, output, options.Requests ?? Math.Max(32, (int)(30 * rate)), longestRequest, options.Seed).WithPoissonArrivals(rate), rate, true);
+            }
+        }
+    }
+
+    /// <summary>Requests of a closed loop, as in the peers' scripts: enough for the ramps at both ends to matter little.</summary>
+    internal static int RequestsFor(int clients, int outputMean) => Math.Max(6, (outputMean < 500 ? 4 : 2) * clients);
+
+    private static int Draw(ServeOptions options, List<LoadPoint> points)
+    {
+        List<Series> series = points.Count > 0 ? [new Series(options.Label, points)] : [];
+        series.AddRange(options.Compared.Select(each => new Series(each.Label, LoadPoint.ReadAll(each.File))));
+        if (series.Find(each => each.Points.Count == 0) is { } empty) throw new ArgumentException($"--compare {empty.Label}: its file has no sweep lines.");
+        new ServingFigures(options.Output, series).SaveAll();
+        Console.WriteLine($"wrote {options.Output}");
+        return 0;
+    }
+
+    internal static void Describe(ServeOptions options, ServingEngine serving)
+    {
+        EngineStatistics engine = serving.Engine.Statistics;
+        Console.WriteLine($"{options.Shape ?? options.Model} on {serving.Backend.Description}");
+        Console.WriteLine($"{engine.TokenBudget} tokens a step{(serving.Engine.Calibration is null ? "" : " (measured)")}, cache of {engine.TotalBlocks * (long)engine.BlockSize} tokens, context {serving.Engine.MaxContext}, seed {options.Seed}");
+    }
+
+    private static void ReportTrace(RequestTrace trace, Workload workload, int longestRequest)
+    {
+        int clamped = workload.Requests.Count(plan => plan.PromptTokens != trace.Requests[plan.Index].PromptTokens || plan.OutputTokens != trace.Requests[plan.Index].OutputTokens);
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"{trace.Name}: {workload.Requests.Count} of {trace.Requests.Count} requests in {workload.Requests[^1].ArrivalSeconds:F1} s, prompts of {workload.Requests.Average(plan => plan.PromptTokens):F0} and outputs of {workload.Requests.Average(plan => plan.OutputTokens):F0} tokens in the mean; {clamped} cut to {longestRequest} tokens"));
+    }
+}

@@ -1,0 +1,90 @@
+using System.Diagnostics;
+using FastGen.Compute;
+using FastGen.Models;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace FastGen.Benchmarks.Serving;
+
+/// <summary>One step as it was submitted.</summary>
+/// <param name="Seconds">Since the start of the run.</param>
+/// <param name="Tokens">Tokens in the step.</param>
+/// <param name="Sequences">Sequences in the step.</param>
+/// <param name="UsedBlocks">Cache blocks in use after the step before.</param>
+/// <param name="Waiting">Requests that waited then.</param>
+internal readonly record struct StepRecord(double Seconds, int Tokens, int Sequences, int UsedBlocks, int Waiting);
+
+/// <summary>A model with its backend and engine, and a record of the steps that it ran.</summary>
+internal sealed class ServingEngine : IDisposable
+{
+    private readonly Lock _gate = new();
+    private List<StepRecord> _steps = new(1 << 16);
+
+    private ServingEngine(ObservedBackend backend, CausalLM model, EngineOptions options)
+    {
+        Backend = backend;
+        Vocabulary = model.Shape.VocabularySize;
+        Engine = new LlmEngine(model, [], options);
+    }
+
+    public ObservedBackend Backend { get; }
+
+    public LlmEngine Engine { get; }
+
+    public int Vocabulary { get; }
+
+    /// <summary>Tokens of the longest request that can run.</summary>
+    public int LongestRequest => Math.Min(Engine.MaxContext, Engine.Statistics.TotalBlocks * Engine.Statistics.BlockSize);
+
+    public static ServingEngine Load(ServeOptions options, int? budget, int sequences)
+    {
+        ObservedBackend backend = new(options.Device.CreateBackend(options.Threads, NullLogger.Instance));
+        try
+        {
+            CausalLM model = options.Model is { } folder
+                ? ModelLoader.Load(folder, backend).Model
+                : ModelLoader.Load(ModelConfig.Parse(ModelShapes.Config(options.Shape!)), new RandomCheckpoint(DType.BF16, options.Seed), backend, new ModelLoadOptions());
+            return new ServingEngine(backend, model, new EngineOptions
+            {
+                TokenBudget = budget,
+                MaxSequences = sequences,
+                CacheTokens = options.CacheTokens,
+                MaxContext = options.Context is { } context ? Math.Min(context, model.Shape.MaxContext) : null,
+            });
+        }
+        catch
+        {
+            backend.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Records each step from now on.</summary>
+    /// <param name="start">Timestamp from which steps count their time.</param>
+    public void StartRecording(long start)
+    {
+        lock (_gate) _steps.Clear();
+        Backend.Submitting = batch =>
+        {
+            EngineStatistics statistics = Engine.Statistics;
+            lock (_gate) _steps.Add(new StepRecord(Stopwatch.GetElapsedTime(start).TotalSeconds, batch.TokenCount, batch.SequenceCount, statistics.UsedBlocks, statistics.WaitingRequests));
+        };
+    }
+
+    /// <summary>Ends recording and gives what was recorded.</summary>
+    public List<StepRecord> StopRecording()
+    {
+        Backend.Submitting = null;
+        lock (_gate)
+        {
+            List<StepRecord> steps = _steps;
+            _steps = new List<StepRecord>(steps.Capacity);
+            return steps;
+        }
+    }
+
+    public void Dispose()
+    {
+        Engine.Dispose();
+        Backend.Dispose();
+    }
+}
