@@ -98,7 +98,7 @@ public sealed partial class LlmEngine : IDisposable
         ArgumentNullException.ThrowIfNull(sampling);
         sampling.Validate();
         CheckPrompt(prompt);
-        int[] stopTokens = sampling.IgnoreEndOfSequence ? [.. sampling.StopTokenIds] : [.. _stopTokens, .. sampling.StopTokenIds];
+        int[] stopTokens = sampling.IgnoreEndOfSequence ? [.. sampling.StopTokenIds.Distinct()] : [.. _stopTokens.Union(sampling.StopTokenIds)];
         foreach (int id in sampling.StopTokenIds)
         {
             if ((uint)id >= (uint)_shape.VocabularySize) throw new ArgumentOutOfRangeException(nameof(sampling), id, $"{nameof(SamplingParameters.StopTokenIds)} holds {id}; the vocabulary has ids 0 to {_shape.VocabularySize - 1}.");
@@ -121,7 +121,8 @@ public sealed partial class LlmEngine : IDisposable
     public void Dispose()
     {
         _commands.Writer.TryComplete();
-        _thread.Join();
+        // A logger may dispose from the engine's own thread, which ends by itself then.
+        if (Thread.CurrentThread != _thread) _thread.Join();
     }
 
     private int MaxTokens(int promptLength, int? maxNewTokens)

@@ -14,4 +14,7 @@ public sealed record ModelLoadOptions
 
     /// <summary>Receives warnings; null for nobody.</summary>
     public ILogger? Logger { get; init; }
+
+    /// <summary>Takes the first layers of a checkpoint that has more, to look at what they give.</summary>
+    internal bool LeavesLayersOut { get; init; }
 }

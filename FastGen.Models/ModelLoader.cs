@@ -34,7 +34,7 @@ public static class ModelLoader
     {
         WeightLoader loader = new(checkpoint, backend, options.WeightType ?? checkpoint.MainType, options.Progress, cancellation);
         CausalLM model = ModelFamily.OfArchitecture(config.Architecture).Build(config, new WeightReader(loader));
-        UnusedTensors.Check(loader, config, options.Logger);
+        if (!options.LeavesLayersOut) UnusedTensors.Check(loader, config, options.Logger);
         return model;
     }
 

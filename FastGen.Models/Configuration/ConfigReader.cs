@@ -73,15 +73,30 @@ internal readonly record struct ConfigReader(string File, JsonElement Element, s
     public string? TextOrNull(params ReadOnlySpan<string> names)
     {
         if (!TryFind(names, out string name, out JsonElement value)) return null;
-        return value.ValueKind == JsonValueKind.String ? value.GetString() : throw Wrong(name, value, "a text");
+        return Text(name, value, "a text");
     }
 
     /// <summary>A list of texts; null where absent.</summary>
     public IReadOnlyList<string>? TextsOrNull(string name)
     {
         if (!TryFind([name], out _, out JsonElement value)) return null;
-        if (value.ValueKind != JsonValueKind.Array || value.EnumerateArray().Any(item => item.ValueKind != JsonValueKind.String)) throw Wrong(name, value, "a list of texts");
-        return [.. value.EnumerateArray().Select(item => item.GetString()!)];
+        if (value.ValueKind != JsonValueKind.Array) throw Wrong(name, value, "a list of texts");
+        List<string> texts = [];
+        foreach (JsonElement item in value.EnumerateArray()) texts.Add(Text(name, item, "a list of texts"));
+        return texts;
+    }
+
+    // An escape of half a surrogate pair is a JSON text, but no .NET one.
+    private string Text(string name, JsonElement value, string wanted)
+    {
+        try
+        {
+            return value.ValueKind == JsonValueKind.String ? value.GetString()! : throw Wrong(name, value, wanted);
+        }
+        catch (InvalidOperationException)
+        {
+            throw Wrong(name, value, $"{wanted} without half surrogates");
+        }
     }
 
     /// <summary>A list of finite numbers above 0 that must be there, of the given length.</summary>

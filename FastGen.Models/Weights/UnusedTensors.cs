@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.Logging;
 
@@ -16,15 +15,14 @@ internal static partial class UnusedTensors
         [".inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", ".masked_bias"];
 
     /// <summary>Checks what is left after a model was built.</summary>
-    /// <exception cref="UnsupportedModelException">A layer of the model has a tensor that nothing uses.</exception>
+    /// <exception cref="UnsupportedModelException">A layer has a tensor that nothing uses, or there are more layers than config.json says.</exception>
     public static void Check(WeightLoader loader, ModelConfig config, ILogger? logger)
     {
         string[] unused = [.. loader.Unused.Where(name => !HarmlessEndings.Any(name.EndsWith)).Order(StringComparer.Ordinal)];
         foreach (string name in unused)
         {
-            if (LayerNumber().Match(name) is not { Success: true } match) continue;
-            if (!int.TryParse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture, out int layer) || layer >= config.Layers) continue;
-            throw new UnsupportedModelException(loader.Checkpoint.Location, $"tensor '{name}'", "present", $"the tensors of a {config.Architecture} with this config.json");
+            if (!LayerNumber().IsMatch(name)) continue;
+            throw new UnsupportedModelException(loader.Checkpoint.Location, $"tensor '{name}'", "present", $"the tensors of a {config.Architecture} of {config.Layers} layers, as config.json describes it");
         }
         if (unused.Length > 0 && logger is not null)
         {
@@ -32,7 +30,7 @@ internal static partial class UnusedTensors
         }
     }
 
-    [GeneratedRegex(@"(?:^|\.)(?:layers|h)\.(\d+)\.", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"(?:^|\.)(?:layers|h)\.\d+\.", RegexOptions.CultureInvariant)]
     private static partial Regex LayerNumber();
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Folder}: {Count} tensors are not used by this model: {Names}")]

@@ -130,18 +130,25 @@ public sealed class ModelLoaderTests
     }
 
     [Test]
+    public void Load_MoreLayersThanConfigured_IsRefused()
+    {
+        TinyLlama.Write(_folder, tensors => tensors.Add(("model.layers.2.self_attn.q_proj.weight", [1], new float[1])));
+        using ReferenceBackend backend = new();
+        Assert.That(() => ModelLoader.Load(_folder, backend), Throws.TypeOf<UnsupportedModelException>().With.Message.Contains("layers.2").And.Message.Contains("2 layers"));
+    }
+
+    [Test]
     public void Load_OtherUnusedTensors_AreReportedUnlessHarmless()
     {
         TinyLlama.Write(_folder, tensors =>
         {
             tensors.Add(("model.layers.0.self_attn.rotary_emb.inv_freq", [2], new float[2]));
-            tensors.Add(("model.layers.2.self_attn.q_proj.weight", [1], new float[1]));
             tensors.Add(("value_head.weight", [1], new float[1]));
         });
         Journal journal = new();
         using ReferenceBackend backend = new();
         ModelLoader.Load(_folder, backend, new ModelLoadOptions { Logger = journal });
-        Assert.That(journal.Lines.Single(), Does.Contain("value_head.weight").And.Contain("layers.2").And.Not.Contain("inv_freq"));
+        Assert.That(journal.Lines.Single(), Does.Contain("value_head.weight").And.Not.Contain("inv_freq"));
     }
 
     [Test]

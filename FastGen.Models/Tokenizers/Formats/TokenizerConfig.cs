@@ -134,7 +134,8 @@ internal sealed class TokenizerConfig
         if (!Utf8.IsValid(json)) throw new TokenizerFileException(path, "the whole file", "is not valid UTF-8");
         try
         {
-            using JsonDocument document = JsonDocument.Parse(json);
+            ReadOnlyMemory<byte> content = json.AsSpan().StartsWith("\uFEFF"u8) ? json.AsMemory(3) : json;
+            using JsonDocument document = JsonDocument.Parse(content);
             if (document.RootElement.ValueKind != JsonValueKind.Object) throw new TokenizerFileException(path, "the whole file", "must be a JSON object");
             return new JsonField(path, "", document.RootElement.Clone());
         }
