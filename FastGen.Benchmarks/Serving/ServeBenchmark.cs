@@ -15,7 +15,6 @@ internal static class ServeBenchmark
         try
         {
             ServeOptions options = ServeOptions.Parse(args);
-            Directory.CreateDirectory(options.Output);
             return options.Mode switch
             {
                 ServeMode.Soak => Soak.Run(options),
@@ -44,27 +43,32 @@ internal static class ServeBenchmark
         int sequences = options.Sequences ?? (options.Mode == ServeMode.Closed ? Math.Max(64, options.Clients.Max()) : 256);
         using ServingEngine serving = ServingEngine.Load(options, options.Budgets.Count > 0 ? options.Budgets[0] : null, sequences);
         Describe(options, serving);
+        List<(Workload Workload, double Load, bool IsOpenLoop)> loads = [.. Loads(options, trace, serving.LongestRequest)];
+        List<ServingRun> runs = Measure(options, serving, loads);
+        foreach (ServingRun run in runs.GroupBy(run => run.Point.Workload).Select(group => group.Last()))
+        {
+            string name = run.Point.Workload.Replace(',', '-');
+            RunFigures.SaveOccupancy(Path.Combine(options.Output, $"occupancy_{name}"), run, serving.Engine.Statistics);
+            if (run.Point.IsOpenLoop) RunFigures.SaveDistribution(Path.Combine(options.Output, $"distribution_{name}"), run);
+        }
+        return trace is null ? Draw(options, [.. runs.Select(run => run.Point)]) : 0;
+    }
+
+    private static List<ServingRun> Measure(ServeOptions options, ServingEngine serving, List<(Workload Workload, double Load, bool IsOpenLoop)> loads)
+    {
         LoadGenerator generator = new(serving);
         using ResultFiles files = new(options.Output);
-        List<LoadPoint> points = [];
-        List<(Workload Workload, double Load, bool IsOpenLoop)> loads = [.. Loads(options, trace, serving.LongestRequest)];
+        List<ServingRun> runs = [];
         Console.WriteLine(LoadPoint.TableHead);
-        foreach (IGrouping<string, (Workload Workload, double Load, bool IsOpenLoop)> group in loads.GroupBy(each => each.Workload.Name))
+        foreach ((Workload workload, double load, bool isOpenLoop) in loads)
         {
-            ServingRun? run = null;
-            foreach ((Workload workload, double load, bool isOpenLoop) in group)
-            {
-                generator.WarmUpAsync(workload, isOpenLoop ? Math.Min(32, sequences) : (int)load).GetAwaiter().GetResult();
-                run = generator.MeasureAsync(workload, load, isOpenLoop).GetAwaiter().GetResult();
-                Console.WriteLine(run.Point.TableRow());
-                files.Add(run);
-                points.Add(run.Point);
-            }
-            string name = Path.Combine(options.Output, $"{{0}}_{group.Key.Replace(',', '-')}");
-            RunFigures.SaveOccupancy(string.Format(CultureInfo.InvariantCulture, name, "occupancy"), run!, serving.Engine.Statistics);
-            if (run!.Point.IsOpenLoop) RunFigures.SaveDistribution(string.Format(CultureInfo.InvariantCulture, name, "distribution"), run);
+            generator.WarmUpAsync(workload, isOpenLoop ? Math.Min(32, workload.Requests.Count) : (int)load).GetAwaiter().GetResult();
+            ServingRun run = generator.MeasureAsync(workload, load, isOpenLoop).GetAwaiter().GetResult();
+            Console.WriteLine(run.Point.TableRow());
+            files.Add(run);
+            runs.Add(run);
         }
-        return trace is null ? Draw(options, points) : 0;
+        return runs;
     }
 
     private static IEnumerable<(Workload Workload, double Load, bool IsOpenLoop)> Loads(ServeOptions options, RequestTrace? trace, int longestRequest)
@@ -99,6 +103,7 @@ internal static class ServeBenchmark
         List<Series> series = points.Count > 0 ? [new Series(options.Label, points)] : [];
         series.AddRange(options.Compared.Select(each => new Series(each.Label, LoadPoint.ReadAll(each.File))));
         if (series.Find(each => each.Points.Count == 0) is { } empty) throw new ArgumentException($"--compare {empty.Label}: its file has no sweep lines.");
+        Directory.CreateDirectory(options.Output);
         new ServingFigures(options.Output, series).SaveAll();
         Console.WriteLine($"wrote {options.Output}");
         return 0;
