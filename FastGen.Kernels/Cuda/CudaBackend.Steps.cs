@@ -17,6 +17,35 @@ public sealed unsafe partial class CudaBackend
     {
         ArgumentNullException.ThrowIfNull(batch);
         ArgumentNullException.ThrowIfNull(forward);
+        try
+        {
+            return Start(batch, forward);
+        }
+        catch (CudaException exception) when (exception.LosesDevice)
+        {
+            throw Lost(exception);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Collect(long ticket, Span<int> tokens)
+    {
+        try
+        {
+            _device.MakeCurrent();
+            Steps.Collect(ticket, tokens);
+        }
+        catch (CudaException exception) when (exception.LosesDevice)
+        {
+            throw Lost(exception);
+        }
+    }
+
+    private DeviceLostException Lost(CudaException exception) =>
+        new($"{Description} can no longer be used by this process ({exception.Message}). Start the process anew.", exception);
+
+    private long Start(RaggedBatch batch, Action<int, int> forward)
+    {
         _device.MakeCurrent();
         long ticket = Steps.Begin(batch);
         _current = batch;
@@ -41,13 +70,6 @@ public sealed unsafe partial class CudaBackend
             Steps.End(ticket);
         }
         return ticket;
-    }
-
-    /// <inheritdoc/>
-    public void Collect(long ticket, Span<int> tokens)
-    {
-        _device.MakeCurrent();
-        Steps.Collect(ticket, tokens);
     }
 
     /// <summary>Queues the operations of a step.</summary>

@@ -32,6 +32,12 @@ public class CudaException : Exception
 
     /// <summary>What it returned.</summary>
     public int Code { get; }
+
+    /// <summary>
+    /// True for errors after which every further call in the process fails: the driver shut down (4), an uncorrectable memory error (214),
+    /// a kernel that faulted or ran into its time limit (700, 702, 709, 710, 714 to 719), and what the driver cannot name (999).
+    /// </summary>
+    internal bool LosesDevice => Code is 4 or 214 or 700 or 702 or 709 or 710 or (>= 714 and <= 719) or 999;
 }
 
 /// <summary>The device has no room for an allocation.</summary>

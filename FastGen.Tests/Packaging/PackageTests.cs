@@ -57,7 +57,7 @@ public sealed class PackageTests
     [Test]
     public void SingleFileProgram_PackageDirective_Generates()
     {
-        File.WriteAllText(Path.Combine(_folder, "story.cs"), $"#:package FastGen@0.1.0\n{Program}\n");
+        File.Copy(Path.Combine(Repository.Root!, "samples", "SingleFile", "story.cs"), Path.Combine(_folder, "story.cs"));
         AssertGenerates(Must("dotnet", ["run", "story.cs", "--", DefaultModel.Folder], _folder));
     }
 

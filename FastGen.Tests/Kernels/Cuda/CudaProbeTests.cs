@@ -41,4 +41,12 @@ public sealed class CudaProbeTests
         CudaException? exception = Assert.Throws<CudaException>(() => new CudaBackend());
         Assert.That(exception!.Message, Is.EqualTo(probe.ToString()));
     }
+
+    [TestCase(700, true)]
+    [TestCase(719, true)]
+    [TestCase(214, true)]
+    [TestCase(2, false)]
+    [TestCase(1, false)]
+    public void LosesDevice_ErrorsAfterWhichNothingWorks_AreTold(int code, bool loses) =>
+        Assert.That(new CudaException("cuEventSynchronize", code, "").LosesDevice, Is.EqualTo(loses));
 }
