@@ -1,0 +1,66 @@
+using System.Runtime.CompilerServices;
+using FastGen.Compute;
+
+namespace FastGen.Tests;
+
+/// <summary>Passes every call on to another backend; <see cref="Before"/> may throw in its place.</summary>
+internal sealed class FaultyBackend(IBackend inner) : IBackend
+{
+    /// <summary>Called with the name of each call of a step.</summary>
+    public Action<string> Before { get; set; } = _ => { };
+
+    public string Description => inner.Description;
+
+    public long DefaultCacheBytes => inner.DefaultCacheBytes;
+
+    public int TokenBudgetLimit => inner.TokenBudgetLimit;
+
+    public Precision PrecisionFor(DType weights) => inner.PrecisionFor(weights);
+
+    public Tensor AllocateWeights(DType type, int rows, int columns) => inner.AllocateWeights(type, rows, columns);
+
+    public Tensor Allocate(DType type, int rows, int columns) => inner.Allocate(type, rows, columns);
+
+    public KvLayer AllocateKvLayer(DType type, int blocks, int blockSize, int kvHeads, int headDim) => inner.AllocateKvLayer(type, blocks, blockSize, kvHeads, headDim);
+
+    public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0) => inner.Upload(source, sourceType, target, firstRow);
+
+    public void Download(Tensor source, Span<float> target) => inner.Download(source, target);
+
+    public void Prepare(ModelShape shape, StepLimits limits) => inner.Prepare(shape, limits);
+
+    public long Submit(RaggedBatch batch, Action<int, int> forward) => Named().Submit(batch, forward);
+
+    public void Collect(long ticket, Span<int> tokens) => Named().Collect(ticket, tokens);
+
+    public void Embed(Tensor output, Tensor table, RaggedBatch batch) => Named().Embed(output, table, batch);
+
+    public void AddPositions(Tensor output, Tensor table, int offset, RaggedBatch batch) => Named().AddPositions(output, table, offset, batch);
+
+    public void Norm(Tensor output, Tensor input, NormWeights weights) => Named().Norm(output, input, weights);
+
+    public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation = Activation.None, bool accumulate = false) =>
+        Named().Linear(output, input, weights, activation, accumulate);
+
+    public void GatedLinear(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation) => Named().GatedLinear(output, input, gateUp, activation);
+
+    public void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch) => Named().StoreKv(qkv, cache, attention, batch);
+
+    public void Attention(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch) => Named().Attention(output, qkv, cache, attention, batch);
+
+    public void MixtureOfExperts(Tensor output, in LinearInput input, ExpertWeights weights) => Named().MixtureOfExperts(output, input, weights);
+
+    public void AddGated(Tensor output, in LinearInput input, LinearWeights gate, Tensor rows, LinearWeights down) => Named().AddGated(output, input, gate, rows, down);
+
+    public void SelectRows(Tensor output, Tensor input, RaggedBatch batch) => Named().SelectRows(output, input, batch);
+
+    public void Sample(Tensor logits, RaggedBatch batch) => Named().Sample(logits, batch);
+
+    public void Dispose() => inner.Dispose();
+
+    private IBackend Named([CallerMemberName] string call = "")
+    {
+        Before(call);
+        return inner;
+    }
+}
