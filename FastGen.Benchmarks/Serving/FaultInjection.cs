@@ -1,3 +1,5 @@
+using FastGen.Tests;
+
 namespace FastGen.Benchmarks.Serving;
 
 /// <summary>Thrown into a step by <see cref="FaultInjection"/>.</summary>

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using FastGen.Compute;
 using FastGen.Models;
+using FastGen.Tests;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace FastGen.Benchmarks.Serving;

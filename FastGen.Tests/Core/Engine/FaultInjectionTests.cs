@@ -16,11 +16,11 @@ public sealed class FaultInjectionTests
     [Test]
     public async Task Step_FaultInAnyCall_FailsItsRequestsAndTheEngineGoesOn([Values(Dense, Sparse)] string config)
     {
-        FaultyBackend backend = new(CpuBackend.Create(threads: 2));
+        ObservedBackend backend = new(CpuBackend.Create(threads: 2));
         ModelLoadOptions options = new();
         CausalLM model = ModelLoader.Load(ModelConfig.Parse(config), new RandomCheckpoint(DType.F32, 1), backend, options);
         SortedSet<string> calls = [];
-        backend.Before = call => calls.Add(call);
+        backend.Calling = call => calls.Add(call);
         using (LlmEngine engine = new(model, [], new EngineOptions { TokenBudget = 16, CacheTokens = 256, MaxSequences = 4 }))
         {
             SamplingParameters greedy = SamplingParameters.Greedy with { MaxNewTokens = 8 };
@@ -31,7 +31,7 @@ public sealed class FaultInjectionTests
                 for (int nth = 1; nth <= 5; nth += 2)
                 {
                     int seen = 0;
-                    backend.Before = call =>
+                    backend.Calling = call =>
                     {
                         if (call == faulty && ++seen == nth) throw new InvalidOperationException($"fault in {faulty}");
                     };

@@ -31,7 +31,7 @@ public sealed class SchedulingRegressionTests
         {
             string path = Path.Combine(Repository.Root!, "FastGen.Tests", "Core", "Scheduling", "scheduling.json");
             File.WriteAllText(path, Json(measured));
-            Assert.Pass($"Recorded {path}.");
+            Assert.Ignore($"Recorded {path}; nothing was compared.");
         }
 
         StringBuilder differences = new();

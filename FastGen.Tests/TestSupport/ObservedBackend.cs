@@ -3,11 +3,18 @@ using FastGen.Compute;
 
 namespace FastGen.Tests;
 
-/// <summary>Passes every call on to another backend; <see cref="Before"/> may throw in its place.</summary>
-internal sealed class FaultyBackend(IBackend inner) : IBackend
+/// <summary>Passes every call on to another backend and lets its owner look at each step, or break it.</summary>
+/// <param name="inner">Does the work; disposed with this.</param>
+internal sealed class ObservedBackend(IBackend inner) : IBackend
 {
-    /// <summary>Called with the name of each call of a step.</summary>
-    public Action<string> Before { get; set; } = _ => { };
+    /// <summary>Called with the name of each call of a step; throws to inject a fault there.</summary>
+    public Action<string>? Calling { get; set; }
+
+    /// <summary>Called on the engine's thread before a step goes on to the device; throws to inject a fault there.</summary>
+    public Action<RaggedBatch>? Submitting { get; set; }
+
+    /// <summary>Called on the engine's thread after a step was collected; throws to inject a fault there.</summary>
+    public Action? Collected { get; set; }
 
     public string Description => inner.Description;
 
@@ -29,9 +36,17 @@ internal sealed class FaultyBackend(IBackend inner) : IBackend
 
     public void Prepare(ModelShape shape, StepLimits limits) => inner.Prepare(shape, limits);
 
-    public long Submit(RaggedBatch batch, Action<int, int> forward) => Named().Submit(batch, forward);
+    public long Submit(RaggedBatch batch, Action<int, int> forward)
+    {
+        Submitting?.Invoke(batch);
+        return Named().Submit(batch, forward);
+    }
 
-    public void Collect(long ticket, Span<int> tokens) => Named().Collect(ticket, tokens);
+    public void Collect(long ticket, Span<int> tokens)
+    {
+        Named().Collect(ticket, tokens);
+        Collected?.Invoke();
+    }
 
     public void Embed(Tensor output, Tensor table, RaggedBatch batch) => Named().Embed(output, table, batch);
 
@@ -60,7 +75,7 @@ internal sealed class FaultyBackend(IBackend inner) : IBackend
 
     private IBackend Named([CallerMemberName] string call = "")
     {
-        Before(call);
+        Calling?.Invoke(call);
         return inner;
     }
 }
