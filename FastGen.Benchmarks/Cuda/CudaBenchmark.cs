@@ -30,6 +30,11 @@ public static class CudaBenchmark
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
         _options = Option(args, "--skinny") is { } rows ? new CudaOptions { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) } : new CudaOptions();
+        if (args.Contains("--experts"))
+        {
+            ExpertBenchmark.Run(Option(args, "--visits")?.Split(',') is [{ } stream, { } skinny] ? _options with { VisitsAnExpert = (int.Parse(stream, CultureInfo.InvariantCulture), int.Parse(skinny, CultureInfo.InvariantCulture)) } : _options);
+            return 0;
+        }
         double readRate, productRate;
         using (CudaBackend backend = new()) (readRate, productRate) = MeasureLimits(backend);
         if (args.Contains("--prompts"))

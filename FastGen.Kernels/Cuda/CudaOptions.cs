@@ -17,4 +17,7 @@ public sealed record CudaOptions
 
     /// <summary>Rows up to which products have own kernels on Hopper, at most 128; more go to cuBLASLt.</summary>
     internal int SkinnyRows { get; init; } = 64;
+
+    /// <summary>Mean visits of an expert up to which its weights are streamed past its rows, and up to which skinny products serve; more take tiles.</summary>
+    internal (int Stream, int Skinny) VisitsAnExpert { get; init; } = (10, 100);
 }

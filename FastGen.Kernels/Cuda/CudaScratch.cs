@@ -12,6 +12,8 @@ internal enum ScratchUse
     Routes,
     RouteProbabilities,
     RouteIndices,
+    RouteArrivals,
+    ExpertRows,
     ExpertGateUp,
     ExpertGated,
     ExpertResults,

@@ -1,0 +1,94 @@
+using System.Runtime.InteropServices;
+using FastGen.Compute;
+using FastGen.Kernels.Cuda.Compilation;
+
+namespace FastGen.Kernels.Cuda.Products;
+
+/// <summary>Products of experts with few visits each: experts_stream.cu.</summary>
+internal sealed class StreamedExperts(CudaDevice device, KernelLibrary kernels)
+{
+    private const int BlockColumns = 32;
+    private const int WarpsAMultiprocessor = 16;
+    private const int SmallestOutputs = 16;
+    private const int FewVisits = 4;
+
+    // Registers of a thread for input, weights in flight and sums; with the rest they make 128.
+    private const int RegisterBudget = 104;
+    private const int DepthWanted = 4;
+
+    private readonly Dictionary<(int Columns, int Tiles, bool Whole), (int Warps, int Parts, int Depth)> _shapes = [];
+
+    /// <summary>Whether the kernel serves these experts at <paramref name="visitsEach"/> visits.</summary>
+    public bool Serves(ExpertWeights weights, int visitsEach)
+    {
+        int model = weights.GateUp.Columns, hidden = weights.Down.Columns;
+        return weights.GateUp.Type != DType.F32 && weights.Down.Type == weights.GateUp.Type && model % 8 == 0 && hidden % 8 == 0 && model >= SmallestOutputs && hidden >= SmallestOutputs
+            && ShapeOf(model, Tiles(visitsEach), whole: true).Warps > 0 && ShapeOf(hidden, Tiles(visitsEach), whole: false).Warps > 0;
+    }
+
+    /// <summary>Parts that a plain product's columns are cut in, whose sums are apart.</summary>
+    public int Parts(int columns, int visitsEach) => ShapeOf(columns, Tiles(visitsEach), whole: false).Parts;
+
+    /// <summary>output = activation(g) ⊙ u, where [g | u] = input · weightᵀ; without an activation input · weightᵀ, in parts.</summary>
+    public void Run(Tensor output, Tensor input, Tensor weight, int experts, ExpertRoutes routes, nint sources, int visitsEach, Activation? activation)
+    {
+        int tiles = Tiles(visitsEach);
+        (int warps, int parts, int depth) = ShapeOf(weight.Columns, tiles, whole: activation is not null);
+        KernelConstants constants = new()
+        {
+            Weight = weight.Type,
+            Out = output.Type,
+            Gated = activation is not null,
+            Activation = activation ?? Activation.None,
+            Columns = weight.Columns,
+            Shape = (warps, tiles, parts, depth),
+        };
+        StreamArguments arguments = new()
+        {
+            Input = input.Data,
+            Weights = weight.Data,
+            Output = output.Data,
+            Starts = routes.Starts,
+            Sources = sources,
+            Part = (long)routes.Visits * output.Columns,
+            Experts = experts,
+            Outputs = output.Columns,
+        };
+        int sharedBytes = (2 * warps * tiles * 512) + ((experts + 1) * sizeof(int));
+        kernels.Get("experts_stream", "experts_stream", constants).Launch(arguments, (device.Multiprocessors * WarpsAMultiprocessor / warps, 1, 1), warps * 32, sharedBytes);
+    }
+
+    // Tiles of eight visits, such that few experts have more.
+    private static int Tiles(int visitsEach) => visitsEach <= FewVisits ? 1 : 2;
+
+    // Fewest parts first, then most in flight.
+    private (int Warps, int Parts, int Depth) ShapeOf(int columns, int tiles, bool whole)
+    {
+        if (_shapes.TryGetValue((columns, tiles, whole), out (int Warps, int Parts, int Depth) shape)) return shape;
+        int all = (columns + BlockColumns - 1) / BlockColumns;
+        int warps = all >= 4 * 16 ? 16 : all >= 2 * 8 ? 8 : all >= 4 ? 4 : 2;
+        for (int wanted = DepthWanted; wanted >= 1 && shape.Warps == 0; wanted--)
+        {
+            for (int parts = 1; parts <= (whole ? 1 : 16) && shape.Warps == 0; parts++)
+            {
+                int blocks = (((all + parts - 1) / parts) + warps - 1) / warps;
+                for (int depth = blocks; depth >= Math.Min(wanted, blocks); depth--)
+                {
+                    bool divides = depth == blocks || (depth % 2 == 0 && blocks % depth == 0);
+                    if (!divides || (tiles * blocks * 4) + (depth * 8) + (tiles * 4) > RegisterBudget) continue;
+                    shape = (warps, parts, depth);
+                    break;
+                }
+            }
+        }
+        return _shapes[(columns, tiles, whole)] = shape;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct StreamArguments
+    {
+        public nint Input, Weights, Output, Starts, Sources;
+        public long Part;
+        public int Experts, Outputs;
+    }
+}
