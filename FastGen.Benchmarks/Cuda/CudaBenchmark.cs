@@ -43,6 +43,7 @@ public static class CudaBenchmark
             MeasurePrompts();
             return 0;
         }
+        if (shape is not null && ModelBenchmark.Serves(shape)) ModelBenchmark.Run(shape, args, _options, readRate, productRate);
         if (shape is null or "llama") MeasureLlama(readRate, args.Contains("--decode") ? 0 : productRate, detail);
         if (shape is null or "qwen") MeasureQwen(readRate, detail);
         Console.WriteLine();
@@ -54,7 +55,7 @@ public static class CudaBenchmark
         return 0;
     }
 
-    private static string? Option(string[] args, string name)
+    internal static string? Option(string[] args, string name)
     {
         int at = Array.IndexOf(args, name);
         return at >= 0 && at + 1 < args.Length ? args[at + 1] : null;
@@ -252,7 +253,7 @@ public static class CudaBenchmark
         backend.ForgetRecordings();
     }
 
-    private static void Record(string name, double value, double limit, string unit)
+    internal static void Record(string name, double value, double limit, string unit)
     {
         Lines.Add((name, value, limit, unit));
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name}: {value:N1} {unit}{(limit > 0 ? $" ({value / limit:P0} of {limit:N0})" : "")}"));

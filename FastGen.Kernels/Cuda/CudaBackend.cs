@@ -101,6 +101,13 @@ public sealed unsafe partial class CudaBackend : IBackend
         _transfers.Upload(source, sourceType, target.Data + (nint)((long)firstRow * target.Columns * target.Type.Size()), target.Type);
     }
 
+    /// <summary>Copies bytes of one matrix over rows of another: large random weights are made on the device, for measurements.</summary>
+    internal void CopyOnDevice(Tensor source, long offset, Tensor target, int firstRow, long bytes)
+    {
+        _device.MakeCurrent();
+        CudaDriver.Check(CudaDriver.cuMemcpyDtoDAsync_v2(target.Data + (nint)((long)firstRow * target.Columns * target.Type.Size()), source.Data + (nint)offset, (nuint)bytes, _device.Stream));
+    }
+
     /// <inheritdoc/>
     public void Download(Tensor source, Span<float> target)
     {

@@ -16,6 +16,7 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
 
     private readonly StreamedExperts _streamed = new(device, kernels);
     private readonly SkinnyExperts _skinny = new(kernels);
+    private readonly TiledExperts _tiled = new(device, kernels);
 
     /// <summary>output += Σ over the chosen experts of probability · expert(norm(input)).</summary>
     /// <param name="output">[rows, model]</param>
@@ -34,6 +35,7 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
         {
             ExpertKernel.Stream => Streamed(gated, normed, weights, routes),
             ExpertKernel.Skinny => Skinny(gated, normed, weights, routes),
+            ExpertKernel.Tiles => Tiled(gated, normed, weights, routes),
             _ => Plain(gated, normed, weights, routes),
         };
         Tensor results = Results(visits, model, parts);
@@ -44,9 +46,10 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
     private ExpertKernel Kernel(ExpertWeights weights, int visits)
     {
         int each = visits / Math.Min(weights.Experts, visits);
-        return each <= visitsAnExpert.Stream && _streamed.Serves(weights, each) ? ExpertKernel.Stream
+        return each <= visitsAnExpert.Stream && _streamed.Serves(weights) ? ExpertKernel.Stream
             : each <= visitsAnExpert.Skinny && _skinny.Serves(weights) ? ExpertKernel.Skinny
-            : _streamed.Serves(weights, 1) ? ExpertKernel.Stream : ExpertKernel.Plain;
+            : _tiled.Serves(weights) ? ExpertKernel.Tiles
+            : _streamed.Serves(weights) ? ExpertKernel.Stream : ExpertKernel.Plain;
     }
 
     private ExpertRoutes Route(Tensor normed, in LinearInput input, ExpertWeights weights, nint rowCount)
@@ -93,10 +96,10 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
 
     private int Streamed(Tensor gated, Tensor normed, ExpertWeights weights, ExpertRoutes routes)
     {
-        int each = routes.Visits / Math.Min(weights.Experts, routes.Visits);
-        _streamed.Run(gated, normed, weights.GateUp, weights.Experts, routes, routes.Sources, each, weights.Activation);
-        int parts = _streamed.Parts(weights.Down.Columns, each);
-        _streamed.Run(Results(routes.Visits, weights.Down.Rows / weights.Experts, parts), gated, weights.Down, weights.Experts, routes, sources: 0, each, activation: null);
+        int tiles = _streamed.Tiles(weights, routes.Visits / Math.Min(weights.Experts, routes.Visits));
+        _streamed.Run(gated, normed, weights.GateUp, weights.Experts, routes, routes.Sources, tiles, weights.Activation);
+        int parts = _streamed.Parts(weights.Down.Columns, tiles);
+        _streamed.Run(Results(routes.Visits, weights.Down.Rows / weights.Experts, parts), gated, weights.Down, weights.Experts, routes, sources: 0, tiles, activation: null);
         return parts;
     }
 
@@ -105,6 +108,13 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
         int each = routes.Visits / Math.Min(weights.Experts, routes.Visits);
         _skinny.Run(gated, Gathered(normed, weights.Experts, routes), weights.GateUp, weights.Experts, routes, each, weights.Activation);
         _skinny.Run(Results(routes.Visits, weights.Down.Rows / weights.Experts, 1), gated, weights.Down, weights.Experts, routes, each, activation: null);
+        return 1;
+    }
+
+    private int Tiled(Tensor gated, Tensor normed, ExpertWeights weights, ExpertRoutes routes)
+    {
+        _tiled.Run(gated, Gathered(normed, weights.Experts, routes), weights.GateUp, weights.Experts, routes, weights.Activation);
+        _tiled.Run(Results(routes.Visits, weights.Down.Rows / weights.Experts, 1), gated, weights.Down, weights.Experts, routes, activation: null);
         return 1;
     }
 
@@ -133,6 +143,7 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
     {
         Stream,
         Skinny,
+        Tiles,
         Plain,
     }
 

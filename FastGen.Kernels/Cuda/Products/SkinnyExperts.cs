@@ -35,8 +35,8 @@ internal sealed class SkinnyExperts(KernelLibrary kernels)
         };
         SkinnyArguments arguments = new()
         {
-            WeightMap = _maps.Of(weight, outputs),
-            InputMap = _maps.Of(input, rows),
+            WeightMap = _maps.Get(weight, outputs),
+            InputMap = _maps.Get(input, rows),
             Output = output.Data,
             Starts = routes.Starts,
             Experts = experts,

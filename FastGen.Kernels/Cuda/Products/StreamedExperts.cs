@@ -18,21 +18,23 @@ internal sealed class StreamedExperts(CudaDevice device, KernelLibrary kernels)
 
     private readonly Dictionary<(int Columns, int Tiles, bool Whole), (int Warps, int Parts, int Depth)> _shapes = [];
 
-    /// <summary>Whether the kernel serves these experts at <paramref name="visitsEach"/> visits.</summary>
-    public bool Serves(ExpertWeights weights, int visitsEach)
+    /// <summary>Whether the kernel serves these experts.</summary>
+    public bool Serves(ExpertWeights weights)
     {
         int model = weights.GateUp.Columns, hidden = weights.Down.Columns;
         return weights.GateUp.Type != DType.F32 && weights.Down.Type == weights.GateUp.Type && model % 8 == 0 && hidden % 8 == 0 && model >= SmallestOutputs && hidden >= SmallestOutputs
-            && ShapeOf(model, Tiles(visitsEach), whole: true).Warps > 0 && ShapeOf(hidden, Tiles(visitsEach), whole: false).Warps > 0;
+            && Fits(weights, tiles: 1);
     }
 
+    /// <summary>Tiles of eight visits that pass at once, such that few experts have more visits, as far as they fit.</summary>
+    public int Tiles(ExpertWeights weights, int visitsEach) => visitsEach > FewVisits && Fits(weights, tiles: 2) ? 2 : 1;
+
     /// <summary>Parts that a plain product's columns are cut in, whose sums are apart.</summary>
-    public int Parts(int columns, int visitsEach) => ShapeOf(columns, Tiles(visitsEach), whole: false).Parts;
+    public int Parts(int columns, int tiles) => ShapeOf(columns, tiles, whole: false).Parts;
 
     /// <summary>output = activation(g) ⊙ u, where [g | u] = input · weightᵀ; without an activation input · weightᵀ, in parts.</summary>
-    public void Run(Tensor output, Tensor input, Tensor weight, int experts, ExpertRoutes routes, nint sources, int visitsEach, Activation? activation)
+    public void Run(Tensor output, Tensor input, Tensor weight, int experts, ExpertRoutes routes, nint sources, int tiles, Activation? activation)
     {
-        int tiles = Tiles(visitsEach);
         (int warps, int parts, int depth) = ShapeOf(weight.Columns, tiles, whole: activation is not null);
         KernelConstants constants = new()
         {
@@ -58,8 +60,7 @@ internal sealed class StreamedExperts(CudaDevice device, KernelLibrary kernels)
         kernels.Get("experts_stream", "experts_stream", constants).Launch(arguments, (device.Multiprocessors * WarpsAMultiprocessor / warps, 1, 1), warps * 32, sharedBytes);
     }
 
-    // Tiles of eight visits, such that few experts have more.
-    private static int Tiles(int visitsEach) => visitsEach <= FewVisits ? 1 : 2;
+    private bool Fits(ExpertWeights weights, int tiles) => ShapeOf(weights.GateUp.Columns, tiles, whole: true).Warps > 0 && ShapeOf(weights.Down.Columns, tiles, whole: false).Warps > 0;
 
     // Fewest parts first, then most in flight.
     private (int Warps, int Parts, int Depth) ShapeOf(int columns, int tiles, bool whole)

@@ -1,23 +1,22 @@
 using System.Runtime.InteropServices;
 using FastGen.Compute;
-using FastGen.Kernels.Cuda.Interop;
 
-namespace FastGen.Kernels.Cuda.Products;
+namespace FastGen.Kernels.Cuda.Interop;
 
-/// <summary>Tensor maps of row-major 16-bit matrices in boxes of 64 columns, swizzled by 128 bytes; each is made once.</summary>
+/// <summary>Tensor maps of matrices, made once each: boxes of 64 columns, 128 bytes of a row, that lie swizzled in shared memory.</summary>
 internal sealed unsafe class TensorMaps
 {
-    private const int BoxColumns = 64;
-    private const int Alignment = 128;
+    /// <summary>Columns of a box.</summary>
+    public const int BoxColumns = 64;
 
-    private readonly Dictionary<(nint Data, int Rows, int Columns, int Box), TensorMap> _maps = [];
+    private readonly Dictionary<(nint Data, int Rows, int Columns, int BoxRows), TensorMap> _maps = [];
 
-    /// <summary>The map of a matrix whose boxes have <paramref name="boxRows"/> rows, at most 256.</summary>
-    public TensorMap Of(Tensor matrix, int boxRows)
+    /// <summary>A 16-bit <paramref name="matrix"/> by boxes of <paramref name="boxRows"/> rows. What lies outside of it reads as zeros.</summary>
+    public TensorMap Get(Tensor matrix, int boxRows)
     {
         (nint, int, int, int) key = (matrix.Data, matrix.Rows, matrix.Columns, boxRows);
         if (_maps.TryGetValue(key, out TensorMap map)) return map;
-        TensorMap* aligned = (TensorMap*)NativeMemory.AlignedAlloc((nuint)sizeof(TensorMap), Alignment);
+        TensorMap* aligned = (TensorMap*)NativeMemory.AlignedAlloc((nuint)sizeof(TensorMap), 128);
         try
         {
             ulong* sizes = stackalloc ulong[2] { (ulong)matrix.Columns, (ulong)matrix.Rows };
