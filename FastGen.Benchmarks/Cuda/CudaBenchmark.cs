@@ -30,9 +30,10 @@ public static class CudaBenchmark
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
         _options = Option(args, "--skinny") is { } rows ? new CudaOptions { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) } : new CudaOptions();
+        if (Option(args, "--visits")?.Split(',') is [{ } stream, { } skinny]) _options = _options with { VisitsAnExpert = (int.Parse(stream, CultureInfo.InvariantCulture), int.Parse(skinny, CultureInfo.InvariantCulture)) };
         if (args.Contains("--experts"))
         {
-            ExpertBenchmark.Run(Option(args, "--visits")?.Split(',') is [{ } stream, { } skinny] ? _options with { VisitsAnExpert = (int.Parse(stream, CultureInfo.InvariantCulture), int.Parse(skinny, CultureInfo.InvariantCulture)) } : _options);
+            ExpertBenchmark.Run(_options, [.. (Option(args, "--rows") ?? "1,2,4,8,16,32,48,64,96,128,256,512,2048,8192").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))]);
             return 0;
         }
         double readRate, productRate;

@@ -8,13 +8,13 @@ namespace FastGen.Benchmarks.Cuda;
 
 /// <summary>
 /// One layer's mixture of experts at Mixtral-8x7B's shape, from one row to a prompt's: the rate of reading the experts that have visits, and of
-/// computing. `cuda --experts [--visits STREAM,SKINNY]`, the mean visits of an expert up to which each kind of kernel serves.
+/// computing. `cuda --experts [--rows N,…] [--visits STREAM,SKINNY]`, the mean visits of an expert up to which each kind of kernel serves.
 /// </summary>
 internal static class ExpertBenchmark
 {
     private const int Experts = 8, TopK = 2, Model = 4096, Hidden = 14336;
 
-    public static void Run(CudaOptions options)
+    public static void Run(CudaOptions options, int[] rowCounts)
     {
         using CudaBackend backend = new(options: options);
         Tensor gateUp = backend.AllocateWeights(DType.BF16, Experts * 2 * Hidden, Model), down = backend.AllocateWeights(DType.BF16, Experts * Model, Hidden), router = backend.AllocateWeights(DType.BF16, Experts, Model);
@@ -28,7 +28,7 @@ internal static class ExpertBenchmark
         Tensor gamma = backend.Allocate(DType.F32, 1, Model);
         backend.Upload(MemoryMarshal.AsBytes<float>(ones), DType.F32, gamma);
         ExpertWeights weights = new() { Router = new LinearWeights(router), GateUp = gateUp, Down = down, Experts = Experts, TopK = TopK, NormalizeTopK = true, Activation = Activation.Silu };
-        foreach (int rows in (int[])[1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 256, 512, 2048, 8192])
+        foreach (int rows in rowCounts)
         {
             float[] values = [.. Enumerable.Range(0, rows * Model).Select(_ => random.NextSingle() - 0.5f)];
             Tensor input = backend.Allocate(DType.F32, rows, Model), output = backend.Allocate(DType.F32, rows, Model);

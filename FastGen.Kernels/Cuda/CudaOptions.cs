@@ -19,5 +19,5 @@ public sealed record CudaOptions
     internal int SkinnyRows { get; init; } = 64;
 
     /// <summary>Mean visits of an expert up to which its weights are streamed past its rows, and up to which skinny products serve; more take tiles.</summary>
-    internal (int Stream, int Skinny) VisitsAnExpert { get; init; } = (10, 100);
+    internal (int Stream, int Skinny) VisitsAnExpert { get; init; } = (22, 100);
 }

@@ -90,7 +90,7 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
             Rows = share,
         };
         int sharedBytes = sizeof(float) * Math.Max(share * (((columns + 7) / 8 * 8) + weights.Experts), (RouteWarps + 1) * weights.Experts);
-        kernels.Get("experts", "route", constants).Launch(arguments, ((rows + share - 1) / share, 1, 1), RouteThreads, sharedBytes);
+        kernels.Get("experts_route", "route", constants).Launch(arguments, ((rows + share - 1) / share, 1, 1), RouteThreads, sharedBytes);
         return routes;
     }
 

@@ -6,11 +6,11 @@ using FastGen.Tests.Kernels;
 namespace FastGen.Tests;
 
 /// <summary>Mixtures of experts by each of the kernels, where it serves.</summary>
-[TestFixture(10, 100, true)]
+[TestFixture(22, 100, true)]
 [TestFixture(int.MaxValue, int.MaxValue, true)]
 [TestFixture(0, int.MaxValue, true)]
 [TestFixture(0, 0, true)]
-[TestFixture(10, 100, false)]
+[TestFixture(22, 100, false)]
 public sealed class CudaExpertTests(int streamed, int skinny, bool hopper) : CudaFixture
 {
     private static readonly (int Rows, int Experts, int Top, int Model, int Hidden)[] Shapes =
