@@ -22,9 +22,10 @@ internal sealed class SkinnyExperts(KernelLibrary kernels)
     public void Run(Tensor output, Tensor input, Tensor weight, int experts, ExpertRoutes routes, int visitsEach, Activation? activation)
     {
         bool gated = activation is not null;
-        int rows = RowTile(visitsEach), blocks = weight.Columns < 4 * BlockColumns ? 1 : 2;
+        int rows = RowTile(visitsEach), blocks = weight.Columns < 4 * BlockColumns ? 1 : 2, Tile = 64, ring = RingBytes;
+        if (Environment.GetEnvironmentVariable("FASTGEN_SKINNY")?.Split(',') is [{ } e0, { } e1, { } e2]) (Tile, blocks, ring) = (int.Parse(e0, System.Globalization.CultureInfo.InvariantCulture), int.Parse(e1, System.Globalization.CultureInfo.InvariantCulture), int.Parse(e2, System.Globalization.CultureInfo.InvariantCulture) << 10);
         int outputs = gated ? Tile / 2 : Tile, tiles = (output.Columns + outputs - 1) / outputs, stageBytes = (Tile + rows) * 128 * blocks;
-        int stages = Math.Clamp(RingBytes / stageBytes, 2, 8);
+        int stages = Math.Clamp(ring / stageBytes, 2, 8);
         KernelConstants constants = new()
         {
             Weight = weight.Type,
