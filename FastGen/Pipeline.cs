@@ -179,7 +179,7 @@ public sealed partial class Pipeline : IDisposable
         if (sampling.StopStrings.Count > 0 && Tokenizer is null) throw NoTokenizer($"{nameof(SamplingParameters.StopStrings)} need a text");
         IReadOnlyList<int> ids = prompt.TokenIds ?? Encode(prompt);
         StreamingDecoder? decoder = Tokenizer is null ? null : new StreamingDecoder(Tokenizer, sampling.StopStrings);
-        return new Generation(Engine.Submit(ids as int[] ?? [.. ids], sampling), decoder, sampling.StopStrings.Count > 0);
+        return new Generation(Engine.Submit(ids as int[] ?? [.. ids], sampling), decoder, sampling.StopStrings.Count > 0, sampling.LogProbabilities || sampling.TopLogProbabilities > 0);
     }
 
     private static IEnumerable<Prompt> ToPrompts(IEnumerable<string> prompts)
@@ -216,7 +216,7 @@ public sealed partial class Pipeline : IDisposable
         ArgumentNullException.ThrowIfNull(options.Engine);
         options.Engine.Validate();
         ILogger logger = options.LoggerFactory?.CreateLogger<Pipeline>() ?? NullLogger<Pipeline>.Instance;
-        IBackend backend = options.Device.CreateBackend(options.Threads, logger);
+        IBackend backend = options.Device.CreateBackend(options.Threads, options.Deterministic, logger);
         LlmEngine? engine = null;
         try
         {

@@ -23,6 +23,7 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
     private readonly long _submitted = Stopwatch.GetTimestamp();
     private ManualResetValueTaskSourceCore<bool> _signal;
     private int[] _tokens;
+    private TokenLogProbabilities[]? _logProbabilities;
     private int _count;
     private int _wakeAbove = NotWaiting;
     private bool _waits, _blocks, _ended;
@@ -121,6 +122,19 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
         }
     }
 
+    /// <summary>Copies the log probabilities of the tokens from index <paramref name="first"/> on.</summary>
+    /// <returns>The number copied: as many as have come and fit; 0 where the request did not ask for them (<see cref="SamplingParameters.LogProbabilities"/>).</returns>
+    public int CopyLogProbabilities(int first, Span<TokenLogProbabilities> target)
+    {
+        lock (_gate)
+        {
+            if (_logProbabilities is null) return 0;
+            int count = Math.Min(target.Length, _count - first);
+            _logProbabilities.AsSpan(first, count).CopyTo(target);
+            return count;
+        }
+    }
+
     /// <summary>Throws what the request failed with, if it failed.</summary>
     public void ThrowIfFailed()
     {
@@ -155,7 +169,7 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
         if (_started == 0) _started = Stopwatch.GetTimestamp();
     }
 
-    internal void Publish(int token)
+    internal void Publish(int token, TokenLogProbabilities? logProbabilities = null)
     {
         bool wake;
         lock (_gate)
@@ -163,6 +177,7 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
             if (_ended) return;
             if (_count == 0) _firstToken = Stopwatch.GetTimestamp();
             if (_count == _tokens.Length) Array.Resize(ref _tokens, 2 * _count);
+            if (logProbabilities is not null) Keep(logProbabilities);
             _tokens[_count++] = token;
             wake = _count > _wakeAbove && EndWait();
         }
@@ -183,6 +198,14 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
             wake = EndWait();
         }
         if (wake) ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+    }
+
+    // A request asks for them at every token or at none.
+    private void Keep(TokenLogProbabilities logProbabilities)
+    {
+        _logProbabilities ??= new TokenLogProbabilities[_tokens.Length];
+        if (_logProbabilities.Length < _tokens.Length) Array.Resize(ref _logProbabilities, _tokens.Length);
+        _logProbabilities[_count] = logProbabilities;
     }
 
     private void BeginWait(int known)

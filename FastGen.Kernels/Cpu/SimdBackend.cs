@@ -95,6 +95,8 @@ internal sealed unsafe partial class SimdBackend<TSimd, TVector> : IBackend
 
     public void Collect(long ticket, Span<int> tokens) => Results.Collect(ticket, tokens);
 
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target) => Results.CollectLogProbabilities(ticket, target);
+
     public void Sample(Tensor logits, RaggedBatch batch)
     {
         StepSampler sampler = _sampler ?? throw NotPrepared();

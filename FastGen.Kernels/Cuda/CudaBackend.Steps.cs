@@ -41,6 +41,20 @@ public sealed unsafe partial class CudaBackend
         }
     }
 
+    /// <inheritdoc/>
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target)
+    {
+        try
+        {
+            _device.MakeCurrent();
+            Steps.CollectLogProbabilities(ticket, target);
+        }
+        catch (CudaException exception) when (exception.LosesDevice)
+        {
+            throw Lost(exception);
+        }
+    }
+
     private DeviceLostException Lost(CudaException exception) =>
         new($"{Description} can no longer be used by this process ({exception.Message}). Start the process anew.", exception);
 
@@ -56,7 +70,7 @@ public sealed unsafe partial class CudaBackend
             if (_replayable)
             {
                 int rows = StepGraphs.Bucket(batch.TokenCount, Math.Min(batch.Limits.Sequences, batch.Limits.Tokens));
-                _graphs.Run(new StepKey(forward, rows, Splits(rows), Stages(Steps.HeadDim, Splits(rows))), this);
+                _graphs.Run(new StepKey(forward, rows, Splits(rows), Stages(Steps.HeadDim, Splits(rows)), Steps.LogProbabilityNeed), this);
             }
             else
             {

@@ -21,6 +21,8 @@ internal enum ScratchUse
     Conversion,
     Timing,
     SampleKeys,
+    LogNormalizers,
+    KeptLogits,
 }
 
 /// <summary>

@@ -62,8 +62,11 @@ internal sealed unsafe partial class ReferenceBackend : IBackend
 
     public void Collect(long ticket, Span<int> tokens) => Results.Collect(ticket, tokens);
 
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target) => Results.CollectLogProbabilities(ticket, target);
+
     public void Sample(Tensor logits, RaggedBatch batch)
     {
+        if (Slots.WantsLogProbabilities(batch)) Results.ReserveLogProbabilities();
         for (int i = 0; i < batch.LogitRowCount; i++)
         {
             int slot = batch.LogitSlots[i];
@@ -73,6 +76,8 @@ internal sealed unsafe partial class ReferenceBackend : IBackend
             int drawn = ReferenceSampler.Draw(row, Slots.Sampling(slot), batch.LogitPositions[i]);
             Results.Current[i] = drawn;
             Slots.SetLastDrawn(slot, drawn);
+            int wanted = Math.Min(Slots.Sampling(slot).LogProbabilities, 1 + row.Length);
+            if (wanted > 0 && drawn >= 0) ReferenceSampler.LogProbabilities(Row(logits, i), drawn, Results.LogProbabilities(i)[..wanted]);
         }
     }
 

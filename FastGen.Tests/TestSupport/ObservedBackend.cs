@@ -48,6 +48,8 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
         Collected?.Invoke();
     }
 
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target) => Named().CollectLogProbabilities(ticket, target);
+
     public void Embed(Tensor output, Tensor table, RaggedBatch batch) => Named().Embed(output, table, batch);
 
     public void AddPositions(Tensor output, Tensor table, int offset, RaggedBatch batch) => Named().AddPositions(output, table, offset, batch);

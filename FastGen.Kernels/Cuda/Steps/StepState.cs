@@ -14,15 +14,15 @@ internal sealed unsafe class StepState
 {
     private const int Sections = 16;
     private const int ResultSlotHeader = 7;
-    private const int SamplingUpdateInts = 12;
-    private const int SamplingInts = 10;
+    private const int SamplingInts = 12;
+    private const int SamplingUpdateInts = 2 + SamplingInts;
 
     private readonly CudaDevice _device;
     private readonly KernelLibrary _kernels;
     private readonly ModelShape _shape;
-    private readonly bool[] _hasPenalties;
+    private readonly bool[] _hasPenalties, _wantsLogProbabilities;
     private readonly nint[] _finished = [CudaDevice.CreateEvent(), CudaDevice.CreateEvent()];
-    private readonly nint _countsHolder, _results;
+    private readonly nint _countsHolder, _results, _logProbabilities;
     private readonly nint[] _staging = new nint[2];
     private readonly int _bufferInts;
     private nint _metadata, _counts;
@@ -40,7 +40,8 @@ internal sealed unsafe class StepState
         Sampling = device.Allocate(limits.Sequences * SamplingInts * sizeof(int));
         _countsHolder = device.Allocate(sizeof(nint));
         _results = device.AllocatePinned(2L * limits.Sequences * sizeof(int));
-        _hasPenalties = new bool[limits.Sequences];
+        _logProbabilities = device.AllocatePinned(2L * limits.Sequences * RaggedBatch.LogProbabilitiesPerRow * sizeof(TokenLogProbability));
+        (_hasPenalties, _wantsLogProbabilities) = (new bool[limits.Sequences], new bool[limits.Sequences]);
         RaggedBatch empty = new(limits);
         _bufferInts = empty.Buffer.Length;
         Layout = empty.Layout;
@@ -80,6 +81,12 @@ internal sealed unsafe class StepState
     /// <summary>Pinned: [2 steps, sequences].</summary>
     public nint Results => _results;
 
+    /// <summary>Pinned: [2 steps, sequences, log probabilities of a row].</summary>
+    public nint LogProbabilities => _logProbabilities;
+
+    /// <summary>What the logit rows of the step begun last ask for.</summary>
+    public LogProbabilityNeed LogProbabilityNeed { get; private set; }
+
     /// <summary>Raised before the metadata moves, since recorded steps name its address.</summary>
     public Action? MetadataMoves { get; set; }
 
@@ -111,6 +118,7 @@ internal sealed unsafe class StepState
         // The staging buffer was last read by the step before the previous one.
         if (ticket > 2) CudaDriver.Check(CudaDriver.cuEventSynchronize(_finished[index]));
         ResetPenalties(batch);
+        LogProbabilityNeed = NeedOf(batch);
         Stage(batch, suppressed, index);
         return ticket;
     }
@@ -121,9 +129,16 @@ internal sealed unsafe class StepState
     /// <summary>Waits for a step and copies what it drew.</summary>
     public void Collect(long ticket, Span<int> tokens)
     {
-        if (ticket <= 0 || ticket > _ticket || ticket <= _ticket - 2) throw new ArgumentOutOfRangeException(nameof(ticket), ticket, $"The results of this step are not kept; the last step is {_ticket}, and one more may be uncollected.");
-        CudaDriver.Check(CudaDriver.cuEventSynchronize(_finished[ticket & 1]));
+        Wait(ticket);
         new ReadOnlySpan<int>((int*)_results + ((ticket & 1) * Limits.Sequences), Limits.Sequences)[..tokens.Length].CopyTo(tokens);
+    }
+
+    /// <summary>Waits for a step and copies the log probabilities that it was asked for.</summary>
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target)
+    {
+        Wait(ticket);
+        int room = Limits.Sequences * RaggedBatch.LogProbabilitiesPerRow;
+        new ReadOnlySpan<TokenLogProbability>((TokenLogProbability*)_logProbabilities + ((ticket & 1) * room), room)[..target.Length].CopyTo(target);
     }
 
     public void DestroyEvents()
@@ -142,11 +157,30 @@ internal sealed unsafe class StepState
         for (int i = 0; i < _staging.Length; i++) _staging[i] = _device.AllocatePinned(bytes);
     }
 
+    private void Wait(long ticket)
+    {
+        if (ticket <= 0 || ticket > _ticket || ticket <= _ticket - 2) throw new ArgumentOutOfRangeException(nameof(ticket), ticket, $"The results of this step are not kept; the last step is {_ticket}, and one more may be uncollected.");
+        CudaDriver.Check(CudaDriver.cuEventSynchronize(_finished[ticket & 1]));
+    }
+
+    private LogProbabilityNeed NeedOf(RaggedBatch batch)
+    {
+        LogProbabilityNeed need = LogProbabilityNeed.None;
+        for (int row = 0; row < batch.LogitRowCount; row++)
+        {
+            int slot = batch.LogitSlots[row];
+            if (!_wantsLogProbabilities[slot]) continue;
+            bool changes = _hasPenalties[slot] || batch.SuppressedStarts[row] < batch.SuppressedStarts[row + 1];
+            need = changes ? LogProbabilityNeed.OfChangedLogits : need == LogProbabilityNeed.None ? LogProbabilityNeed.OfLogits : need;
+        }
+        return need;
+    }
+
     private void ResetPenalties(RaggedBatch batch)
     {
         foreach ((int slot, SlotSampling sampling) in batch.SamplingUpdates)
         {
-            _hasPenalties[slot] = sampling.HasPenalties;
+            (_hasPenalties[slot], _wantsLogProbabilities[slot]) = (sampling.HasPenalties, sampling.LogProbabilities > 0);
             if (!sampling.HasPenalties) continue;
             long row = (long)_shape.VocabularySize * sizeof(uint);
             if (_counts == 0)
