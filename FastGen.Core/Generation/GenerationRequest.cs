@@ -136,12 +136,16 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
     }
 
     /// <summary>Throws what the request failed with, if it failed.</summary>
+    /// <exception cref="DeviceLostException">The device can no longer be used.</exception>
+    /// <exception cref="GenerationException">The request failed otherwise; its cause is inside.</exception>
+    /// <exception cref="ObjectDisposedException">The engine was disposed meanwhile.</exception>
     public void ThrowIfFailed()
     {
         lock (_gate)
         {
             // Each consumer gets its own exception object: one thrown from several threads garbles its stack trace.
             if (_error is ObjectDisposedException) throw Disposed();
+            if (_error is DeviceLostException) throw new DeviceLostException(_error.Message, _error);
             if (_error is not null) throw new GenerationException(_error.Message, _error);
         }
     }

@@ -25,6 +25,11 @@ public sealed unsafe partial class CudaBackend
         {
             throw Lost(exception);
         }
+        catch (CudaException exception) when (exception.Code == Interop.CudaDriver.OutOfMemory)
+        {
+            // Modules and recorded steps take memory of their own.
+            throw _device.OutOfMemory($"what {exception.Call} needs", exception);
+        }
     }
 
     /// <inheritdoc/>

@@ -1,7 +1,6 @@
 using System.Globalization;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
-using FastGen.Kernels.Cuda.Interop;
 using FastGen.Kernels.Cuda.Products;
 using FastGen.Kernels.Cuda.Steps;
 
@@ -35,7 +34,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         if (!probe.IsUsable) throw new CudaException(probe.ToString());
         _info = probe.Devices.FirstOrDefault(device => device.Index == index) ?? throw new CudaException($"There is no device {index}.\n{probe}");
         if (!_info.IsSupported) throw new CudaException($"Device {index} is too old for these kernels.\n{probe}");
-        _device = new CudaDevice(index);
+        _device = new CudaDevice(index, _options.MemoryLimit);
         KernelCompiler compiler = new(_device.Capability, new KernelCache(_options.KernelCacheFolder ?? KernelCache.DefaultFolder), _options.UseHopperInstructions);
         _kernels = new KernelLibrary(_device, compiler);
         _scratch = new CudaScratch(_device);
@@ -73,19 +72,14 @@ public sealed unsafe partial class CudaBackend : IBackend
     public Precision PrecisionFor(DType weights) => new(DType.F32, weights, weights);
 
     /// <inheritdoc/>
-    public Tensor AllocateWeights(DType type, int rows, int columns) => Allocate(type, rows, columns);
+    public Tensor AllocateWeights(DType type, int rows, int columns) => Allocate(type, rows, columns, MemoryUse.Weights);
 
     /// <inheritdoc/>
-    public Tensor Allocate(DType type, int rows, int columns)
-    {
-        _device.MakeCurrent();
-        // Kernels may read a vector's width past the last row.
-        return new Tensor(_device.Allocate(((long)rows * columns * type.Size()) + 256), type, rows, columns);
-    }
+    public Tensor Allocate(DType type, int rows, int columns) => Allocate(type, rows, columns, MemoryUse.Activations);
 
     /// <inheritdoc/>
     public KvLayer AllocateKvLayer(DType type, int blocks, int blockSize, int kvHeads, int headDim) =>
-        new(Allocate(type, blocks, 2 * kvHeads * blockSize * headDim), blockSize, kvHeads, headDim);
+        new(Allocate(type, blocks, 2 * kvHeads * blockSize * headDim, MemoryUse.Cache), blockSize, kvHeads, headDim);
 
     /// <inheritdoc/>
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
@@ -113,8 +107,9 @@ public sealed unsafe partial class CudaBackend : IBackend
         ArgumentNullException.ThrowIfNull(shape);
         ArgumentNullException.ThrowIfNull(limits);
         _device.MakeCurrent();
-        _steps?.DestroyEvents();
+        if (_steps is not null) _device.Synchronize();
         _graphs.Clear();
+        _steps?.Dispose();
         // A token's attention must not depend on how many came with it: one kernel for all, and one whose masked and full tiles round alike.
         bool deterministic = _options.Deterministic, wgmma = !deterministic && _kernels.UsesHopperInstructions && shape.WeightType != DType.F32 && (shape.HeadDim is 64 or 128);
         _steps = new StepState(_device, _kernels, shape, limits, splitSingles: !deterministic && shape.Heads / shape.KvHeads <= LargestSplitGroup, tileRows: wgmma ? WgmmaTileRows : TileRows) { MetadataMoves = ForgetRecordings };
@@ -130,15 +125,24 @@ public sealed unsafe partial class CudaBackend : IBackend
     {
         if (_disposed) return;
         _disposed = true;
-        _device.MakeCurrent();
-        // Work may still be queued; nothing is freed under it.
-        _ = CudaDriver.cuStreamSynchronize(_device.Stream);
+        // Work may still be queued; nothing is freed under it. A lost device answers every call with its error.
+        _device.Settle();
         _graphs.Dispose();
-        _steps?.DestroyEvents();
+        _steps?.Dispose();
         _transfers.Dispose();
         _products.Dispose();
         _kernels.Dispose();
         _device.Dispose();
+    }
+
+    /// <summary>Bytes that this backend holds on the device.</summary>
+    internal long AllocatedBytes => _device.AllocatedBytes;
+
+    private Tensor Allocate(DType type, int rows, int columns, MemoryUse use)
+    {
+        _device.MakeCurrent();
+        // Kernels may read a vector's width past the last row.
+        return new Tensor(_device.Allocate(((long)rows * columns * type.Size()) + 256, use), type, rows, columns);
     }
 
     /// <summary>Drops all recorded steps, for measurements that change what a step does.</summary>

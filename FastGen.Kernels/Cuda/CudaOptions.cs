@@ -22,6 +22,9 @@ public sealed record CudaOptions
     /// </summary>
     public bool Deterministic { get; init; }
 
+    /// <summary>Bytes that may be taken on the device; null for all that it has.</summary>
+    internal long? MemoryLimit { get; init; }
+
     /// <summary>Rows up to which products have own kernels on Hopper, at most 128; more go to cuBLASLt.</summary>
     internal int SkinnyRows { get; init; } = 64;
 }

@@ -98,7 +98,7 @@ internal sealed unsafe class CublasProducts : IDisposable
             nint handle = 0;
             CublasLt.Check(CublasLt.cublasLtCreate(&handle));
             _handle = handle;
-            _workspace = _device.Allocate(WorkspaceBytes);
+            _workspace = _device.Allocate(WorkspaceBytes, MemoryUse.Scratch);
         }
         Plan plan = new(shape);
         nint preference = 0;

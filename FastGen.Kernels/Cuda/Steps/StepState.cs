@@ -10,7 +10,7 @@ namespace FastGen.Kernels.Cuda.Steps;
 /// What lives on the device from step to step, by slot (block tables, last drawn ids, sampling parameters, penalty counts), and the way a
 /// step's metadata gets there: staged in pinned memory, two steps deep, and read by one small kernel. Drawn ids come back through pinned memory.
 /// </summary>
-internal sealed unsafe class StepState
+internal sealed unsafe class StepState : IDisposable
 {
     private const int Sections = 16;
     private const int ResultSlotHeader = 7;
@@ -35,10 +35,10 @@ internal sealed unsafe class StepState
         Group = shape.Heads / shape.KvHeads;
         (HeadDim, KvHeads) = (shape.HeadDim, shape.KvHeads);
         Plan = new AttentionPlan(limits, Group, tileRows);
-        BlockTables = device.Allocate((long)limits.Sequences * limits.BlocksPerSequence * sizeof(int));
-        LastDrawn = device.Allocate(limits.Sequences * sizeof(int));
-        Sampling = device.Allocate(limits.Sequences * SamplingInts * sizeof(int));
-        _countsHolder = device.Allocate(sizeof(nint));
+        BlockTables = device.Allocate((long)limits.Sequences * limits.BlocksPerSequence * sizeof(int), MemoryUse.Activations);
+        LastDrawn = device.Allocate(limits.Sequences * sizeof(int), MemoryUse.Activations);
+        Sampling = device.Allocate(limits.Sequences * SamplingInts * sizeof(int), MemoryUse.Activations);
+        _countsHolder = device.Allocate(sizeof(nint), MemoryUse.Activations);
         _results = device.AllocatePinned(2L * limits.Sequences * sizeof(int));
         _logProbabilities = device.AllocatePinned(2L * limits.Sequences * RaggedBatch.LogProbabilitiesPerRow * sizeof(TokenLogProbability));
         (_hasPenalties, _wantsLogProbabilities) = (new bool[limits.Sequences], new bool[limits.Sequences]);
@@ -87,7 +87,7 @@ internal sealed unsafe class StepState
     /// <summary>What the logit rows of the step begun last ask for.</summary>
     public LogProbabilityNeed LogProbabilityNeed { get; private set; }
 
-    /// <summary>Raised before the metadata moves, since recorded steps name its address.</summary>
+    /// <summary>Raised before the metadata moves, since recorded steps name its address and those queued read it: waits for all and forgets the former.</summary>
     public Action? MetadataMoves { get; set; }
 
     /// <summary>Offsets of a batch's sections.</summary>
@@ -141,20 +141,31 @@ internal sealed unsafe class StepState
         new ReadOnlySpan<TokenLogProbability>((TokenLogProbability*)_logProbabilities + ((ticket & 1) * room), room)[..target.Length].CopyTo(target);
     }
 
-    public void DestroyEvents()
+    /// <summary>Gives everything back; no queued work may still use it.</summary>
+    public void Dispose()
     {
         foreach (nint handle in _finished) _ = CudaDriver.cuEventDestroy_v2(handle);
+        foreach (nint address in (ReadOnlySpan<nint>)[BlockTables, LastDrawn, Sampling, _countsHolder, _counts]) _device.Free(address);
+        foreach (nint address in (ReadOnlySpan<nint>)[_results, _logProbabilities]) _device.FreePinned(address);
+        FreeMetadata();
     }
 
     private void Reserve(int suppressed)
     {
-        _suppressedCapacity = suppressed;
-        _planOffset = (_bufferInts + 3) & ~3;
-        _suppressedOffset = (_planOffset + Plan.Capacity + 3) & ~3;
-        _samplingOffset = (_suppressedOffset + suppressed + 3) & ~3;
-        long bytes = (_samplingOffset + ((long)SamplingUpdateInts * Limits.Sequences)) * sizeof(int);
-        _metadata = _device.Allocate(bytes);
-        for (int i = 0; i < _staging.Length; i++) _staging[i] = _device.AllocatePinned(bytes);
+        int planOffset = (_bufferInts + 3) & ~3, suppressedOffset = (planOffset + Plan.Capacity + 3) & ~3, samplingOffset = (suppressedOffset + suppressed + 3) & ~3;
+        long bytes = (samplingOffset + ((long)SamplingUpdateInts * Limits.Sequences)) * sizeof(int);
+        // The old is kept until the new is there: where memory is short, only the step that asked fails.
+        nint metadata = _device.Allocate(bytes, MemoryUse.Activations);
+        nint[] staging = [_device.AllocatePinned(bytes), _device.AllocatePinned(bytes)];
+        FreeMetadata();
+        (_metadata, _staging[0], _staging[1]) = (metadata, staging[0], staging[1]);
+        (_suppressedCapacity, _planOffset, _suppressedOffset, _samplingOffset) = (suppressed, planOffset, suppressedOffset, samplingOffset);
+    }
+
+    private void FreeMetadata()
+    {
+        _device.Free(_metadata);
+        foreach (nint address in _staging) _device.FreePinned(address);
     }
 
     private void Wait(long ticket)
@@ -185,7 +196,7 @@ internal sealed unsafe class StepState
             long row = (long)_shape.VocabularySize * sizeof(uint);
             if (_counts == 0)
             {
-                nint counts = _counts = _device.Allocate(row * Limits.Sequences);
+                nint counts = _counts = _device.Allocate(row * Limits.Sequences, MemoryUse.Activations);
                 CudaDriver.Check(CudaDriver.cuMemcpyHtoDAsync_v2(_countsHolder, (nint)(&counts), (nuint)sizeof(nint), _device.Stream));
                 _device.Synchronize();
             }
