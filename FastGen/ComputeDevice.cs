@@ -38,7 +38,7 @@ public readonly record struct ComputeDevice
     /// <summary>The device in words.</summary>
     public override string ToString() => _kind == DeviceKind.Cuda ? $"Cuda({Index})" : _kind.ToString();
 
-    internal IBackend CreateBackend(int? threads, bool deterministic, ILogger logger) => _kind switch
+    internal IBackend CreateBackend(int? threads, ILogger logger, bool deterministic = false) => _kind switch
     {
         DeviceKind.Cpu => CpuBackend.Create(threads),
         DeviceKind.Cuda => new CudaBackend(Index, CudaOptionsOf(deterministic)),

@@ -217,7 +217,7 @@ public sealed partial class Pipeline : IDisposable
         ArgumentNullException.ThrowIfNull(options.Engine);
         options.Engine.Validate();
         ILogger logger = options.LoggerFactory?.CreateLogger<Pipeline>() ?? NullLogger<Pipeline>.Instance;
-        IBackend backend = options.Device.CreateBackend(options.Threads, options.Deterministic, logger);
+        IBackend backend = options.Device.CreateBackend(options.Threads, logger, options.Deterministic);
         LlmEngine? engine = null;
         try
         {
