@@ -35,11 +35,12 @@ public sealed unsafe partial class CudaBackend : IBackend
         _info = probe.Devices.FirstOrDefault(device => device.Index == index) ?? throw new CudaException($"There is no device {index}.\n{probe}");
         if (!_info.IsSupported) throw new CudaException($"Device {index} is too old for these kernels.\n{probe}");
         _device = new CudaDevice(index, _options.MemoryLimit);
-        KernelCompiler compiler = new(_device.Capability, new KernelCache(_options.KernelCacheFolder ?? KernelCache.DefaultFolder), _options.UseHopperInstructions);
+        KernelCache cache = new(_options.KernelCacheFolder ?? KernelCache.DefaultFolder);
+        KernelCompiler compiler = new(_device.Capability, cache, _options.UseHopperInstructions);
         _kernels = new KernelLibrary(_device, compiler);
         _scratch = new CudaScratch(_device);
         _transfers = new Transfers(_device, _kernels, _scratch);
-        _products = new LinearProducts(_device, _kernels, _scratch, _options.SkinnyRows, _options.Deterministic);
+        _products = new LinearProducts(_device, _kernels, _scratch, ProductChoices.For(cache, _device, _info.Name), _options);
         _graphs = new StepGraphs(_device);
     }
 

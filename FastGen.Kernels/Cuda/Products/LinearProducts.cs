@@ -5,17 +5,17 @@ using FastGen.Kernels.Cuda.Compilation;
 namespace FastGen.Kernels.Cuda.Products;
 
 /// <summary>Linear maps with the norm before and the bias, activation and sum after them, by the kernel that suits the number of rows.</summary>
-internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, int skinnyRows, bool deterministic) : IDisposable
+internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, ProductChoices choices, CudaOptions options) : IDisposable
 {
     private const int Tile = 64;
     private const int DeterministicRows = 128;
 
-    private readonly CublasProducts _cublas = new(device, scratch);
+    private readonly CublasProducts _cublas = new(device, scratch, choices);
     private readonly GemvProducts _gemv = new(device, kernels);
-    private readonly SkinnyProducts _skinny = new(device, kernels, deterministic ? DeterministicRows : skinnyRows);
+    private readonly SkinnyProducts _skinny = new(device, kernels, options.Deterministic ? DeterministicRows : options.SkinnyRows);
 
     /// <summary>Whether a weight matrix has one kernel at every number of rows, so that a row's bits do not depend on the others.</summary>
-    public bool IsDeterministic => deterministic;
+    public bool IsDeterministic => options.Deterministic;
 
     /// <summary>output = norm(input), row by row.</summary>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
@@ -28,7 +28,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>output = activation(norm(input) · weightᵀ + bias), added to what output holds when <paramref name="accumulate"/>.</summary>
     public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool accumulate)
     {
-        if (!deterministic && _gemv.Serves(input, weights.Weight))
+        if (!IsDeterministic && _gemv.Serves(input, weights.Weight))
         {
             _gemv.Run(output, input, weights, activation, gated: false, accumulate);
             return;
@@ -52,7 +52,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>output = activation(g) ⊙ u, where [g | u] = norm(input) · gateUpᵀ + bias.</summary>
     public void Gated(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation)
     {
-        if (!deterministic && _gemv.Serves(input, gateUp.Weight))
+        if (!IsDeterministic && _gemv.Serves(input, gateUp.Weight))
         {
             _gemv.Run(output, input, gateUp, activation, gated: true, accumulate: false);
             return;
@@ -114,11 +114,11 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     public void Dispose() => _cublas.Dispose();
 
     // Rows beyond what the kernel takes at once only come here where it serves every number of them.
-    private bool ServedBySkinny(Tensor rows, Tensor weight) => _skinny.Serves(deterministic ? 1 : rows.Rows, weight);
+    private bool ServedBySkinny(Tensor rows, Tensor weight) => _skinny.Serves(IsDeterministic ? 1 : rows.Rows, weight);
 
     private void RunSkinny(Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
-        int most = deterministic ? DeterministicRows : rows.Rows;
+        int most = IsDeterministic ? DeterministicRows : rows.Rows;
         for (int first = 0; first < rows.Rows; first += most)
         {
             int count = Math.Min(most, rows.Rows - first);
@@ -137,7 +137,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         {
             throw new ArgumentException($"[{input.Rows}, {input.Columns}] times the transpose of [{weight.Rows}, {weight.Columns}] does not give [{output.Rows}, {output.Columns}].", nameof(output));
         }
-        if (!deterministic && _cublas.TryMultiply(output, input, weight, accumulate)) return;
+        if (!IsDeterministic && _cublas.TryMultiply(output, input, weight, accumulate)) return;
         MatmulArguments arguments = new()
         {
             Input = input.Data,
