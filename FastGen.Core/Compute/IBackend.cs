@@ -39,6 +39,11 @@ public interface IBackend : IDisposable
     /// <param name="firstRow">Where the first row of <paramref name="source"/> goes.</param>
     void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0);
 
+    /// <summary>
+    /// Host memory from which <see cref="Upload"/> reads fastest: to be filled, by any number of threads, and given to it. Valid until the next call of either.
+    /// </summary>
+    Memory<byte> UploadBuffer(int bytes);
+
     /// <summary>Waits for all queued work and reads a row-major matrix as F32.</summary>
     void Download(Tensor source, Span<float> target);
 

@@ -75,6 +75,13 @@ public sealed partial class CheckedBackend(IBackend inner) : IBackend
     }
 
     /// <inheritdoc/>
+    public Memory<byte> UploadBuffer(int bytes)
+    {
+        Require(bytes > 0, $"{bytes} bytes are no room");
+        return inner.UploadBuffer(bytes);
+    }
+
+    /// <inheritdoc/>
     public void Download(Tensor source, Span<float> target)
     {
         RequireRowMajor(source, "source");

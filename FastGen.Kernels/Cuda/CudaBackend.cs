@@ -95,6 +95,13 @@ public sealed unsafe partial class CudaBackend : IBackend
     }
 
     /// <inheritdoc/>
+    public Memory<byte> UploadBuffer(int bytes)
+    {
+        _device.MakeCurrent();
+        return _transfers.Buffer(bytes);
+    }
+
+    /// <inheritdoc/>
     public void Download(Tensor source, Span<float> target)
     {
         if (target.Length < (long)source.Rows * source.Columns) throw new ArgumentException($"{source.Rows} × {source.Columns} values do not fit {target.Length}.", nameof(target));
@@ -111,6 +118,8 @@ public sealed unsafe partial class CudaBackend : IBackend
         if (_steps is not null) _device.Synchronize();
         _graphs.Clear();
         _steps?.Dispose();
+        // The weights are there.
+        _transfers.Release();
         // A token's attention must not depend on how many came with it: one kernel for all, and one whose masked and full tiles round alike.
         bool deterministic = _options.Deterministic, wgmma = !deterministic && _kernels.UsesHopperInstructions && shape.WeightType != DType.F32 && (shape.HeadDim is 64 or 128);
         _steps = new StepState(_device, _kernels, shape, limits, splitSingles: !deterministic && shape.Heads / shape.KvHeads <= LargestSplitGroup, tileRows: wgmma ? WgmmaTileRows : TileRows) { MetadataMoves = ForgetRecordings };

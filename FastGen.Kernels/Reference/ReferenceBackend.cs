@@ -9,6 +9,7 @@ namespace FastGen.Kernels.Reference;
 internal sealed unsafe partial class ReferenceBackend : IBackend
 {
     private readonly HostMemory _memory = new();
+    private readonly UploadBuffer _uploadBuffer = new();
     private SlotStates? _slots;
     private StepResults? _results;
 
@@ -41,6 +42,8 @@ internal sealed unsafe partial class ReferenceBackend : IBackend
         StoredValues.Convert(source, sourceType, rows, target.Type);
     }
 
+    public Memory<byte> UploadBuffer(int bytes) => _uploadBuffer.Get(bytes);
+
     public void Download(Tensor source, Span<float> target)
     {
         for (int row = 0; row < source.Rows; row++) ReadRow(source, row, target.Slice(row * source.Columns, source.Columns));
@@ -48,6 +51,7 @@ internal sealed unsafe partial class ReferenceBackend : IBackend
 
     public void Prepare(ModelShape shape, StepLimits limits)
     {
+        _uploadBuffer.Release();
         _slots = new SlotStates(shape, limits);
         _results = new StepResults(limits);
     }

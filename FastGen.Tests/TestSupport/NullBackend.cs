@@ -59,6 +59,8 @@ public class NullBackend : IBackend
     {
     }
 
+    public Memory<byte> UploadBuffer(int bytes) => new byte[bytes];
+
     public void Download(Tensor source, Span<float> target)
     {
     }
