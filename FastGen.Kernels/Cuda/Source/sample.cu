@@ -161,6 +161,7 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
                     bool reached = before > left;
                     u32 mask = __ballot_sync(~0u, reached);
                     int owner = mask ? __ffs(mask) - 1 : 31;
+                    __syncwarp();   // all have read what the owner writes
                     if (lane == owner) {
                         u64 running = before - sum;
                         int j = 0;
