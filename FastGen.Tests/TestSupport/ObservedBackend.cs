@@ -32,6 +32,8 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
 
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0) => inner.Upload(source, sourceType, target, firstRow);
 
+    public Memory<byte> UploadBuffer(int bytes) => inner.UploadBuffer(bytes);
+
     public void Download(Tensor source, Span<float> target) => inner.Download(source, target);
 
     public void Prepare(ModelShape shape, StepLimits limits) => inner.Prepare(shape, limits);
@@ -47,6 +49,8 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
         Named().Collect(ticket, tokens);
         Collected?.Invoke();
     }
+
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target) => Named().CollectLogProbabilities(ticket, target);
 
     public void Embed(Tensor output, Tensor table, RaggedBatch batch) => Named().Embed(output, table, batch);
 
