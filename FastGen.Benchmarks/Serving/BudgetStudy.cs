@@ -34,7 +34,7 @@ internal static class BudgetStudy
             points.Add(run.Point);
             Console.WriteLine((run.Point with { Load = budget }).TableRow());
         }
-        Draw(options, curve, points, $"{promptMean} → {outputMean} tokens, {clients} clients");
+        if (Charts.CanDraw) Draw(options, curve, points, $"{promptMean} → {outputMean} tokens, {clients} clients");
         Console.WriteLine($"wrote {options.Output}");
         return 0;
     }

@@ -40,11 +40,16 @@ internal static class ServeBenchmark
     private static int Sweep(ServeOptions options)
     {
         RequestTrace? trace = options.Mode == ServeMode.Trace ? RequestTrace.Read(options.Trace!) : null;
-        int sequences = options.Sequences ?? (options.Mode == ServeMode.Closed ? Math.Max(64, options.Clients.Max()) : 256);
+        int sequences = options.Sequences ?? (options.Mode == ServeMode.Closed ? Math.Max(64, options.ClosedLoads.Max(load => load.Clients.Max())) : 256);
         using ServingEngine serving = ServingEngine.Load(options, options.Budgets.Count > 0 ? options.Budgets[0] : null, sequences);
         Describe(options, serving);
         List<(Workload Workload, double Load, bool IsOpenLoop)> loads = [.. Loads(options, trace, serving.LongestRequest)];
         List<ServingRun> runs = Measure(options, serving, loads);
+        if (!Charts.CanDraw)
+        {
+            Console.WriteLine($"wrote {options.Output}; SkiaSharp's native library is missing here, so figures are to be drawn elsewhere by --mode plots");
+            return 0;
+        }
         foreach (ServingRun run in runs.GroupBy(run => run.Point.Workload).Select(group => group.Last()))
         {
             string name = run.Point.Workload.Replace(',', '-');
@@ -81,13 +86,16 @@ internal static class ServeBenchmark
             yield return (workload, workload.Requests.Count / Math.Max(1, workload.Requests[^1].ArrivalSeconds), true);
             yield break;
         }
+        if (options.Mode == ServeMode.Closed)
+        {
+            foreach ((int prompt, int output, IReadOnlyList<int> each) in options.ClosedLoads)
+            {
+                foreach (int clients in each) yield return (Workload.Normal(prompt, output, options.Requests ?? RequestsFor(clients, output), longestRequest, options.Seed), clients, false);
+            }
+            yield break;
+        }
         foreach ((int prompt, int output) in options.Lengths)
         {
-            if (options.Mode == ServeMode.Closed)
-            {
-                foreach (int clients in options.Clients) yield return (Workload.Normal(prompt, output, options.Requests ?? RequestsFor(clients, output), longestRequest, options.Seed), clients, false);
-                continue;
-            }
             foreach (double rate in options.Rates.Count > 0 ? options.Rates : [1])
             {
                 yield return (Workload.Normal(prompt, output, options.Requests ?? Math.Max(32, (int)(30 * rate)), longestRequest, options.Seed).WithPoissonArrivals(rate), rate, true);

@@ -32,6 +32,8 @@ internal sealed record ServeOptions
           --device auto|cpu|cuda:N, --threads N                                    (auto)
           --prompt-mean A,B,…, --output-mean A,B,…  tokens, normal ± 30 %; pairs   (500 and 150)
           --clients A,B,…      closed, budget: a point each                        (1,2,4,8,16,32,64)
+          --points LIST        closed: takes the place of the three above: peers (those of the peers' scripts), all,
+                               or PROMPT,OUTPUT@CLIENTS,CLIENTS;PROMPT,OUTPUT@…
           --rates A,B,…        poisson: requests a second, a point each            (1)
           --requests N         of a point; trace: the first N                      (by the clients; 30 s of a rate; all)
           --trace FILE         CSV or JSON lines, or a file of $FASTGEN_CONFORMANCE/traces
@@ -60,6 +62,9 @@ internal sealed record ServeOptions
     public IReadOnlyList<int> OutputMeans { get; init; } = [150];
 
     public IReadOnlyList<int> Clients { get; init; } = [1, 2, 4, 8, 16, 32, 64];
+
+    /// <summary>Means of prompt and output with the numbers of clients that send them; null for every pair of <see cref="Lengths"/> and <see cref="Clients"/>.</summary>
+    public IReadOnlyList<ClosedLoad>? Points { get; init; }
 
     public IReadOnlyList<double> Rates { get; init; } = [];
 
@@ -94,6 +99,9 @@ internal sealed record ServeOptions
     /// <summary>Mean lengths of prompt and output, a pair for each workload.</summary>
     public IEnumerable<(int Prompt, int Output)> Lengths => PromptMeans.Zip(OutputMeans);
 
+    /// <summary>The points of a closed loop.</summary>
+    public IEnumerable<ClosedLoad> ClosedLoads => Points ?? [.. Lengths.Select(pair => new ClosedLoad(pair.Prompt, pair.Output, Clients))];
+
     /// <exception cref="ArgumentException">An option is unknown, lacks its value or has an impossible one.</exception>
     public static ServeOptions Parse(string[] args)
     {
@@ -112,6 +120,7 @@ internal sealed record ServeOptions
                 "--prompt-mean" => options with { PromptMeans = Integers(name, value) },
                 "--output-mean" => options with { OutputMeans = Integers(name, value) },
                 "--clients" => options with { Clients = Integers(name, value) },
+                "--points" => options with { Points = ClosedLoad.Parse(value) },
                 "--rates" => options with { Rates = [.. value.Split(',').Select(part => Number(name, part))] },
                 "--requests" => options with { Requests = Integer(name, value) },
                 "--trace" => options with { Trace = value },
