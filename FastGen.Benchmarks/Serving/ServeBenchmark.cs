@@ -41,7 +41,7 @@ internal static class ServeBenchmark
     {
         RequestTrace? trace = options.Mode == ServeMode.Trace ? RequestTrace.Read(options.Trace!) : null;
         int sequences = options.Sequences ?? (options.Mode == ServeMode.Closed ? Math.Max(64, options.ClosedLoads.Max(load => load.Clients.Max())) : 256);
-        using ServingEngine serving = ServingEngine.Load(options, options.Budgets.Count > 0 ? options.Budgets[0] : null, sequences);
+        using ServingEngine serving = ServingEngine.Load(options, options.Policy, sequences);
         Describe(options, serving);
         List<(Workload Workload, double Load, bool IsOpenLoop)> loads = [.. Loads(options, trace, serving.LongestRequest)];
         List<ServingRun> runs = Measure(options, serving, loads);

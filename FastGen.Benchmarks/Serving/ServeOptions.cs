@@ -40,6 +40,8 @@ internal sealed record ServeOptions
           --time-compression X trace, soak: arrivals come X times as fast          (1)
           --minutes X, --cancel-share X, --fault-share X   soak                    (1, 0.2, 0.002)
           --budget A,B,…       tokens a step; `budget` runs each                   (measured at load)
+          --target-ms X,…      time between tokens that steps keep to; `budget` runs each
+          --split-fuse on|off  off: prompts run whole, in steps of their own; `budget` runs that too   (on)
           --cache-tokens N, --sequences N, --context N   sizes of the engine
           --seed N             lengths, token ids and arrivals                     (1)
           --output DIR         JSON lines, PNG and SVG                             (artifacts/serving)
@@ -82,6 +84,11 @@ internal sealed record ServeOptions
 
     public IReadOnlyList<int> Budgets { get; init; } = [];
 
+    /// <summary>Milliseconds between tokens that steps are to keep to.</summary>
+    public IReadOnlyList<double> TargetMilliseconds { get; init; } = [];
+
+    public bool SplitFuse { get; init; } = true;
+
     public int? CacheTokens { get; init; }
 
     public int? Sequences { get; init; }
@@ -101,6 +108,15 @@ internal sealed record ServeOptions
 
     /// <summary>The points of a closed loop.</summary>
     public IEnumerable<ClosedLoad> ClosedLoads => Points ?? [.. Lengths.Select(pair => new ClosedLoad(pair.Prompt, pair.Output, Clients))];
+
+    /// <summary>The policy that was asked for, the first where there are several.</summary>
+    public StepPolicy Policy => Policies.FirstOrDefault() ?? StepPolicy.Default;
+
+    /// <summary>All policies that were asked for.</summary>
+    public IEnumerable<StepPolicy> Policies =>
+        Budgets.Select(budget => new StepPolicy(budget, null, true))
+            .Concat(TargetMilliseconds.Select(target => new StepPolicy(null, TimeSpan.FromMilliseconds(target), true)))
+            .Concat(SplitFuse ? [] : [new StepPolicy(null, null, false)]);
 
     /// <exception cref="ArgumentException">An option is unknown, lacks its value or has an impossible one.</exception>
     public static ServeOptions Parse(string[] args)
@@ -129,6 +145,8 @@ internal sealed record ServeOptions
                 "--cancel-share" => options with { CancelShare = Share(name, value) },
                 "--fault-share" => options with { FaultShare = Share(name, value) },
                 "--budget" => options with { Budgets = Integers(name, value) },
+                "--target-ms" => options with { TargetMilliseconds = [.. value.Split(',').Select(part => Number(name, part))] },
+                "--split-fuse" => options with { SplitFuse = value == "on" || (value == "off" ? false : throw new ArgumentException($"--split-fuse is {value}; it must be on or off.")) },
                 "--cache-tokens" => options with { CacheTokens = Integer(name, value) },
                 "--sequences" => options with { Sequences = Integer(name, value) },
                 "--context" => options with { Context = Integer(name, value) },
@@ -148,7 +166,7 @@ internal sealed record ServeOptions
         if (Mode != ServeMode.Plots && (Model is null) == (Shape is null)) throw new ArgumentException("Give --model FOLDER or --shape NAME, one of the two.");
         if (Mode == ServeMode.Trace && Trace is null) throw new ArgumentException("--mode trace needs --trace FILE.");
         if (Mode == ServeMode.Plots && Compared.Count == 0) throw new ArgumentException("--mode plots needs --compare NAME=FILE at least once.");
-        if (Mode != ServeMode.Budget && Budgets.Count > 1) throw new ArgumentException($"--budget has {Budgets.Count} values; several are for --mode budget.");
+        if (Mode != ServeMode.Budget && Budgets.Count + TargetMilliseconds.Count + (SplitFuse ? 0 : 1) > 1) throw new ArgumentException("--budget, --target-ms and --split-fuse off are one policy or another; several are for --mode budget.");
         return this;
     }
 

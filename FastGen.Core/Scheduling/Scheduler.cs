@@ -9,11 +9,12 @@ namespace FastGen;
 internal readonly record struct ScheduledSequence(Sequence Sequence, int Tokens, bool Draws);
 
 /// <summary>The bounds that a scheduler keeps.</summary>
-/// <param name="TokenBudget">Tokens a step.</param>
+/// <param name="TokenBudget">Tokens a step, at most and at first.</param>
 /// <param name="MaxSequences">Sequences that run at once.</param>
 /// <param name="CacheWindow">Tokens that the farthest-seeing layer sees; 0 for all.</param>
 /// <param name="WatermarkBlocks">Blocks that newcomers leave free for those who run.</param>
-internal sealed record SchedulerLimits(int TokenBudget, int MaxSequences, int CacheWindow = 0, int WatermarkBlocks = 0);
+/// <param name="SplitFuse">False for whole prompts in steps of their own, while decodes wait; the budget must hold the longest.</param>
+internal sealed record SchedulerLimits(int TokenBudget, int MaxSequences, int CacheWindow = 0, int WatermarkBlocks = 0, bool SplitFuse = true);
 
 /// <summary>
 /// Dynamic SplitFuse (DeepSpeed-FastGen, Holmes et al. 2024) in one loop: every step spends one token budget on sequences catching up,
@@ -38,10 +39,14 @@ internal sealed class Scheduler
     {
         _blocks = blocks;
         _limits = limits;
+        TokenBudget = limits.TokenBudget;
         _running = new List<Sequence>(limits.MaxSequences);
         _freeSlots = new Stack<int>(limits.MaxSequences);
         for (int slot = limits.MaxSequences - 1; slot >= 0; slot--) _freeSlots.Push(slot);
     }
+
+    /// <summary>Tokens that the next step may hold; never above the limit that the scheduler was made with.</summary>
+    public int TokenBudget { get; set; }
 
     public int WaitingCount => _waiting.Count;
 
@@ -70,8 +75,13 @@ internal sealed class Scheduler
     public bool Schedule(List<ScheduledSequence> step, bool mayPreempt)
     {
         step.Clear();
-        int budget = _limits.TokenBudget;
+        int budget = TokenBudget;
         bool starved = false;
+        if (!_limits.SplitFuse)
+        {
+            Admit(step, ref budget);
+            if (step.Count > 0) return true;
+        }
         for (int i = 0; i < _running.Count && budget > 0; i++)
         {
             Sequence sequence = _running[i];
@@ -90,7 +100,7 @@ internal sealed class Scheduler
         }
 
         // Admitting now would take the blocks that an older sequence is short of.
-        if (!starved) Admit(step, ref budget);
+        if (!starved && _limits.SplitFuse) Admit(step, ref budget);
         return true;
     }
 
@@ -142,6 +152,7 @@ internal sealed class Scheduler
                 sequence.Slot = _freeSlots.Pop();
                 bool scheduled = TrySchedule(sequence, step, ref budget);
                 Debug.Assert(scheduled, "A sequence that fits is scheduled.");
+                if (!_limits.SplitFuse) return;
             }
             else if (sequence.Bypasses >= MaxBypasses)
             {
