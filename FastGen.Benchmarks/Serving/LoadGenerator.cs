@@ -27,14 +27,15 @@ internal sealed class LoadGenerator(ServingEngine serving)
     private static SamplingParameters Sampling(int outputTokens) => new() { Temperature = 0, MaxNewTokens = outputTokens, IgnoreEndOfSequence = true };
 
     /// <summary>Runs a workload under one load: <paramref name="load"/> clients, or arrivals as planned, which come <paramref name="load"/> a second.</summary>
-    public async Task<ServingRun> MeasureAsync(Workload workload, double load, bool isOpenLoop)
+    public async Task<ServingRun> MeasureAsync(Workload workload, double load, bool isOpenLoop, StepPolicy policy)
     {
         EngineStatistics before = serving.Engine.Statistics;
         long start = Stopwatch.GetTimestamp();
         serving.StartRecording(start);
         List<MeasuredRequest> requests = await (isOpenLoop ? OpenLoopAsync(workload, start) : ClosedLoopAsync(workload, (int)load, start)).ConfigureAwait(false);
         List<StepRecord> steps = serving.StopRecording();
-        return new ServingRun(LoadPoint.Summarize(workload.Name, load, isOpenLoop, requests, steps, before, serving.Engine.Statistics), requests, steps);
+        LoadPoint point = LoadPoint.Summarize(workload.Name, load, isOpenLoop, requests, steps, before, serving.Engine.Statistics);
+        return new ServingRun(point with { Policy = policy.Name }, requests, steps);
     }
 
     /// <summary>Short requests from each client for a second or more, so that no measured step is the first of its kind and all code is compiled.</summary>

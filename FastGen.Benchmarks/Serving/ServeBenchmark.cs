@@ -18,8 +18,8 @@ internal static class ServeBenchmark
             return options.Mode switch
             {
                 ServeMode.Soak => Soak.Run(options),
-                ServeMode.Budget => BudgetStudy.Run(options),
-                ServeMode.Plots => Draw(options, []),
+                ServeMode.Budget => PolicyStudy.Run(options),
+                ServeMode.Plots => Draw(options),
                 _ => Sweep(options),
             };
         }
@@ -45,9 +45,10 @@ internal static class ServeBenchmark
         Describe(options, serving);
         List<(Workload Workload, double Load, bool IsOpenLoop)> loads = [.. Loads(options, trace, serving.LongestRequest)];
         List<ServingRun> runs = Measure(options, serving, loads);
+        Console.WriteLine($"wrote {options.Output}");
         if (!Charts.CanDraw)
         {
-            Console.WriteLine($"wrote {options.Output}; SkiaSharp's native library is missing here, so figures are to be drawn elsewhere by --mode plots");
+            Console.WriteLine("SkiaSharp's native library is missing here: figures are to be drawn elsewhere, by --mode plots");
             return 0;
         }
         foreach (ServingRun run in runs.GroupBy(run => run.Point.Workload).Select(group => group.Last()))
@@ -56,19 +57,20 @@ internal static class ServeBenchmark
             RunFigures.SaveOccupancy(Path.Combine(options.Output, $"occupancy_{name}"), run, serving.Engine.Statistics);
             if (run.Point.IsOpenLoop) RunFigures.SaveDistribution(Path.Combine(options.Output, $"distribution_{name}"), run);
         }
-        return trace is null ? Draw(options, [.. runs.Select(run => run.Point)]) : 0;
+        return trace is null ? Draw(options) : 0;
     }
 
     private static List<ServingRun> Measure(ServeOptions options, ServingEngine serving, List<(Workload Workload, double Load, bool IsOpenLoop)> loads)
     {
         LoadGenerator generator = new(serving);
         using ResultFiles files = new(options.Output);
+        files.Begin(options, serving);
         List<ServingRun> runs = [];
         Console.WriteLine(LoadPoint.TableHead);
         foreach ((Workload workload, double load, bool isOpenLoop) in loads)
         {
             generator.WarmUpAsync(workload, isOpenLoop ? Math.Min(32, workload.Requests.Count) : (int)load).GetAwaiter().GetResult();
-            ServingRun run = generator.MeasureAsync(workload, load, isOpenLoop).GetAwaiter().GetResult();
+            ServingRun run = generator.MeasureAsync(workload, load, isOpenLoop, options.Policy).GetAwaiter().GetResult();
             Console.WriteLine(run.Point.TableRow());
             files.Add(run);
             runs.Add(run);
@@ -106,22 +108,26 @@ internal static class ServeBenchmark
     /// <summary>Requests of a closed loop, as in the peers' scripts: enough for the ramps at both ends to matter little.</summary>
     internal static int RequestsFor(int clients, int outputMean) => Math.Max(6, (outputMean < 500 ? 4 : 2) * clients);
 
-    private static int Draw(ServeOptions options, List<LoadPoint> points)
+    // Everything comes from result files, so that figures can be drawn elsewhere and again.
+    private static int Draw(ServeOptions options)
     {
-        List<Series> series = points.Count > 0 ? [new Series(options.Label, points)] : [];
-        series.AddRange(options.Compared.Select(each => new Series(each.Label, LoadPoint.ReadAll(each.File))));
-        if (series.Find(each => each.Points.Count == 0) is { } empty) throw new ArgumentException($"--compare {empty.Label}: its file has no sweep lines.");
-        Directory.CreateDirectory(options.Output);
-        new ServingFigures(options.Output, series).SaveAll();
-        Console.WriteLine($"wrote {options.Output}");
-        return 0;
+        List<RunSummary> runs = [.. Directory.EnumerateFiles(options.Output, "*.jsonl").Where(IsSummary).Order().Select(file => RunSummary.Read(file))];
+        runs.AddRange(options.Compared.Select(each => RunSummary.Read(each.File, each.Label)));
+        foreach (RunSummary study in runs.Where(run => run.IsStudy)) PolicyFigure.Save(options.Output, study);
+        List<RunSummary> sweeps = [.. runs.Where(run => !run.IsStudy).OrderBy(run => run.Label != options.Label)];
+        if (sweeps.Count > 0) new ServingFigures(options.Output, sweeps).SaveAll();
+        Console.WriteLine($"drew {runs.Count} summaries in {options.Output}");
+        return runs.Count > 0 ? 0 : throw new ArgumentException($"{options.Output} has no summaries (JSON lines), and no --compare was given.");
     }
+
+    private static bool IsSummary(string file) => File.ReadLines(file).Any(line => line.Contains("\"sweep\"", StringComparison.Ordinal));
 
     internal static void Describe(ServeOptions options, ServingEngine serving)
     {
         EngineStatistics engine = serving.Engine.Statistics;
         Console.WriteLine($"{options.Shape ?? options.Model} on {serving.Backend.Description}");
         Console.WriteLine($"{engine.TokenBudget} tokens a step{(serving.Engine.Calibration is null ? "" : " (measured)")}, cache of {engine.TotalBlocks * (long)engine.BlockSize} tokens, context {serving.Engine.MaxContext}, seed {options.Seed}");
+        if (serving.Engine.Calibration is { } curve) Console.WriteLine(curve);
     }
 
     private static void ReportTrace(RequestTrace trace, Workload workload, int longestRequest)

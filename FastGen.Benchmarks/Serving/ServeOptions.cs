@@ -16,7 +16,7 @@ internal enum ServeMode
     /// <summary>Minutes of a trace with cancellations and faults; then nothing may be lost, hung or leaked.</summary>
     Soak,
 
-    /// <summary>One workload under several token budgets.</summary>
+    /// <summary>One workload under several policies: token budgets, targets, SplitFuse on and off.</summary>
     Budget,
 
     /// <summary>Only draws what earlier runs wrote.</summary>
@@ -44,7 +44,7 @@ internal sealed record ServeOptions
           --split-fuse on|off  off: prompts run whole, in steps of their own; `budget` runs that too   (on)
           --cache-tokens N, --sequences N, --context N   sizes of the engine
           --seed N             lengths, token ids and arrivals                     (1)
-          --output DIR         JSON lines, PNG and SVG                             (artifacts/serving)
+          --output DIR         JSON lines, PNG and SVG; plots draws what it holds  (artifacts/serving)
           --label TEXT         this run's name in plots                            (FastGen)
           --compare NAME=FILE  draws another run's summary too; may be repeated
         """;
@@ -165,7 +165,6 @@ internal sealed record ServeOptions
         if (PromptMeans.Count != OutputMeans.Count) throw new ArgumentException($"--prompt-mean has {PromptMeans.Count} values and --output-mean {OutputMeans.Count}; they are pairs.");
         if (Mode != ServeMode.Plots && (Model is null) == (Shape is null)) throw new ArgumentException("Give --model FOLDER or --shape NAME, one of the two.");
         if (Mode == ServeMode.Trace && Trace is null) throw new ArgumentException("--mode trace needs --trace FILE.");
-        if (Mode == ServeMode.Plots && Compared.Count == 0) throw new ArgumentException("--mode plots needs --compare NAME=FILE at least once.");
         if (Mode != ServeMode.Budget && Budgets.Count + TargetMilliseconds.Count + (SplitFuse ? 0 : 1) > 1) throw new ArgumentException("--budget, --target-ms and --split-fuse off are one policy or another; several are for --mode budget.");
         return this;
     }
