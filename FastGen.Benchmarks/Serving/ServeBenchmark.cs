@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using FastGen.Kernels.Cuda;
 using FastGen.Models;
 
@@ -10,6 +11,9 @@ namespace FastGen.Benchmarks.Serving;
 /// </summary>
 internal static class ServeBenchmark
 {
+    /// <summary>Context of Llama 3, which the peers' scripts serve.</summary>
+    private const int LongestPeerRequest = 8192;
+
     public static int Run(string[] args)
     {
         try
@@ -20,6 +24,7 @@ internal static class ServeBenchmark
                 ServeMode.Soak => Soak.Run(options),
                 ServeMode.Budget => PolicyStudy.Run(options),
                 ServeMode.Plots => Draw(options),
+                ServeMode.Lengths => WriteLengths(options),
                 _ => Sweep(options),
             };
         }
@@ -88,7 +93,7 @@ internal static class ServeBenchmark
             yield return (workload, workload.Requests.Count / Math.Max(1, workload.Requests[^1].ArrivalSeconds), true);
             yield break;
         }
-        if (options.Mode == ServeMode.Closed)
+        if (options.Mode is ServeMode.Closed or ServeMode.Lengths)
         {
             foreach ((int prompt, int output, IReadOnlyList<int> each) in options.ClosedLoads)
             {
@@ -107,6 +112,20 @@ internal static class ServeBenchmark
 
     /// <summary>Requests of a closed loop, as in the peers' scripts: enough for the ramps at both ends to matter little.</summary>
     internal static int RequestsFor(int clients, int outputMean) => Math.Max(6, (outputMean < 500 ? 4 : 2) * clients);
+
+    private static int WriteLengths(ServeOptions options)
+    {
+        Directory.CreateDirectory(options.Output);
+        string path = Path.Combine(options.Output, "loads.jsonl");
+        using FileStream file = File.Create(path);
+        foreach ((Workload workload, double clients, _) in Loads(options, trace: null, options.Context ?? LongestPeerRequest))
+        {
+            using (Utf8JsonWriter json = new(file)) workload.Write(json, clients);
+            file.WriteByte((byte)'\n');
+        }
+        Console.WriteLine($"wrote {path}");
+        return 0;
+    }
 
     // Everything comes from result files, so that figures can be drawn elsewhere and again.
     private static int Draw(ServeOptions options)

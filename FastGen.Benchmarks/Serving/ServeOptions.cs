@@ -21,6 +21,9 @@ internal enum ServeMode
 
     /// <summary>Only draws what earlier runs wrote.</summary>
     Plots,
+
+    /// <summary>Only writes the requests of a closed loop's points, for peers to send the same.</summary>
+    Lengths,
 }
 
 /// <summary>What `serve` is asked to do.</summary>
@@ -28,7 +31,7 @@ internal sealed record ServeOptions
 {
     public const string Usage = """
         serve --model FOLDER | --shape NAME   what is served; a shape has random BF16 weights
-          --mode closed|poisson|trace|soak|budget|plots                            (closed)
+          --mode closed|poisson|trace|soak|budget|plots|lengths                    (closed)
           --device auto|cpu|cuda:N, --threads N                                    (auto)
           --prompt-mean A,B,…, --output-mean A,B,…  tokens, normal ± 30 %; pairs   (500 and 150)
           --clients A,B,…      closed, budget: a point each                        (1,2,4,8,16,32,64)
@@ -45,6 +48,7 @@ internal sealed record ServeOptions
           --cache-tokens N, --sequences N, --context N   sizes of the engine
           --seed N             lengths, token ids and arrivals                     (1)
           --output DIR         JSON lines, PNG and SVG; plots draws what it holds  (artifacts/serving)
+                               lengths writes loads.jsonl there, for eng/gpu/peers
           --label TEXT         this run's name in plots                            (FastGen)
           --compare NAME=FILE  draws another run's summary too; may be repeated
         """;
@@ -163,7 +167,7 @@ internal sealed record ServeOptions
     private ServeOptions Checked()
     {
         if (PromptMeans.Count != OutputMeans.Count) throw new ArgumentException($"--prompt-mean has {PromptMeans.Count} values and --output-mean {OutputMeans.Count}; they are pairs.");
-        if (Mode != ServeMode.Plots && (Model is null) == (Shape is null)) throw new ArgumentException("Give --model FOLDER or --shape NAME, one of the two.");
+        if (Mode is not (ServeMode.Plots or ServeMode.Lengths) && (Model is null) == (Shape is null)) throw new ArgumentException("Give --model FOLDER or --shape NAME, one of the two.");
         if (Mode == ServeMode.Trace && Trace is null) throw new ArgumentException("--mode trace needs --trace FILE.");
         if (Mode != ServeMode.Budget && Budgets.Count + TargetMilliseconds.Count + (SplitFuse ? 0 : 1) > 1) throw new ArgumentException("--budget, --target-ms and --split-fuse off are one policy or another; several are for --mode budget.");
         return this;

@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace FastGen.Benchmarks.Serving;
 
 /// <summary>A request to send: when, counted from the start, and how long it is.</summary>
@@ -44,6 +46,25 @@ internal sealed record Workload(string Name, IReadOnlyList<RequestPlan> Requests
         int[] ids = new int[plan.PromptTokens];
         for (int i = 0; i < ids.Length; i++) ids[i] = random.Next(Math.Min(10, vocabulary / 2), vocabulary);
         return ids;
+    }
+
+    /// <summary>Writes the lengths for a peer's script.</summary>
+    public void Write(Utf8JsonWriter json, double clients)
+    {
+        json.WriteStartObject();
+        json.WriteString("workload", Name);
+        json.WriteNumber("clients", clients);
+        json.WriteNumber("seed", Seed);
+        json.WriteStartArray("requests");
+        foreach (RequestPlan plan in Requests)
+        {
+            json.WriteStartArray();
+            json.WriteNumberValue(plan.PromptTokens);
+            json.WriteNumberValue(plan.OutputTokens);
+            json.WriteEndArray();
+        }
+        json.WriteEndArray();
+        json.WriteEndObject();
     }
 
     // The output keeps at most half of the room.
