@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Threading.Channels;
 using FastGen.Compute;
 using Microsoft.Extensions.Logging;
@@ -117,6 +118,7 @@ public sealed partial class LlmEngine : IDisposable
         request.Sequence = new Sequence(prompt, maxTokens, _blocks.BlockSize)
         {
             Request = request,
+            Deadline = Stopwatch.GetTimestamp() + (prompt.Length * Stopwatch.Frequency / Scheduler.PromptRate),
             StopTokens = stopTokens,
             MinNewTokens = sampling.MinNewTokens,
             Sampling = sampling.ForSlot(sampling.Seed ?? (ulong)Random.Shared.NextInt64(), prompt.Length),

@@ -8,22 +8,24 @@ internal static class PolicyStudy
 {
     public static int Run(ServeOptions options)
     {
-        int clients = options.Clients[^1];
-        (int promptMean, int outputMean) = options.Lengths.First();
+        // One load: the first of a file, or the largest number of clients with the first pair of means.
+        (Workload Workload, double Clients) Load(int longestRequest) => options.Loads is { } file
+            ? Workload.ReadAll(file, longestRequest).First()
+            : (Workload.Normal(options.PromptMeans[0], options.OutputMeans[0], options.Requests ?? ServeBenchmark.RequestsFor(options.Clients[^1], options.OutputMeans[0]), longestRequest, options.Seed), options.Clients[^1]);
         using ResultFiles files = new(options.Output);
         foreach (StepPolicy policy in options.Policies.Prepend(StepPolicy.Default))
         {
-            using ServingEngine serving = ServingEngine.Load(options, policy, options.Sequences ?? Math.Max(64, clients));
+            using ServingEngine serving = ServingEngine.Load(options, policy, options.Sequences ?? Math.Max(64, (int)Load(int.MaxValue).Clients));
+            (Workload workload, double clients) = Load(serving.LongestRequest);
             if (policy == StepPolicy.Default)
             {
                 files.Begin(options, serving);
                 ServeBenchmark.Describe(options, serving);
-                Console.WriteLine($"{promptMean} → {outputMean} tokens, {clients} clients");
+                Console.WriteLine($"{workload.Name}, {clients} clients");
                 Console.WriteLine($"{LoadPoint.TableHead}  policy");
             }
-            Workload workload = Workload.Normal(promptMean, outputMean, options.Requests ?? ServeBenchmark.RequestsFor(clients, outputMean), serving.LongestRequest, options.Seed);
             LoadGenerator generator = new(serving);
-            generator.WarmUpAsync(workload, clients).GetAwaiter().GetResult();
+            generator.WarmUpAsync(workload, (int)clients).GetAwaiter().GetResult();
             ServingRun run = generator.MeasureAsync(workload, clients, isOpenLoop: false, policy).GetAwaiter().GetResult();
             files.Add(run);
             Console.WriteLine($"{run.Point.TableRow()}  {policy.Name}");

@@ -45,7 +45,8 @@ internal static class ServeBenchmark
     private static int Sweep(ServeOptions options)
     {
         RequestTrace? trace = options.Mode == ServeMode.Trace ? RequestTrace.Read(options.Trace!) : null;
-        int sequences = options.Sequences ?? (options.Mode == ServeMode.Closed ? Math.Max(64, options.ClosedLoads.Max(load => load.Clients.Max())) : 256);
+        int mostClients = options.Loads is { } loadsFile ? (int)Workload.ReadAll(loadsFile, int.MaxValue).Max(load => load.Clients) : options.ClosedLoads.Max(load => load.Clients.Max());
+        int sequences = options.Sequences ?? (options.Mode == ServeMode.Closed ? Math.Max(64, mostClients) : 256);
         using ServingEngine serving = ServingEngine.Load(options, options.Policy, sequences);
         Describe(options, serving);
         List<(Workload Workload, double Load, bool IsOpenLoop)> loads = [.. Loads(options, trace, serving.LongestRequest)];
@@ -91,6 +92,11 @@ internal static class ServeBenchmark
             if (!trace.HasArrivals) workload = workload.WithPoissonArrivals(options.Rates.Count > 0 ? options.Rates[0] : throw new ArgumentException($"--trace {options.Trace} has lengths but no arrivals; give --rates N."));
             ReportTrace(trace, workload, longestRequest);
             yield return (workload, workload.Requests.Count / Math.Max(1, workload.Requests[^1].ArrivalSeconds), true);
+            yield break;
+        }
+        if (options is { Mode: ServeMode.Closed, Loads: { } file })
+        {
+            foreach ((Workload workload, double clients) in Workload.ReadAll(file, longestRequest)) yield return (workload, clients, false);
             yield break;
         }
         if (options.Mode is ServeMode.Closed or ServeMode.Lengths)

@@ -37,6 +37,7 @@ internal sealed record ServeOptions
           --clients A,B,…      closed, budget: a point each                        (1,2,4,8,16,32,64)
           --points LIST        closed: takes the place of the three above: peers (those of the peers' scripts), all,
                                or PROMPT,OUTPUT@CLIENTS,CLIENTS;PROMPT,OUTPUT@…
+          --loads FILE         closed: exactly these requests, as lengths writes them and peers send them
           --rates A,B,…        poisson: requests a second, a point each            (1)
           --requests N         of a point; trace: the first N                      (by the clients; 30 s of a rate; all)
           --trace FILE         CSV or JSON lines, or a file of $FASTGEN_CONFORMANCE/traces
@@ -71,6 +72,9 @@ internal sealed record ServeOptions
 
     /// <summary>Means of prompt and output with the numbers of clients that send them; null for every pair of <see cref="Lengths"/> and <see cref="Clients"/>.</summary>
     public IReadOnlyList<ClosedLoad>? Points { get; init; }
+
+    /// <summary>A file of loads (see <see cref="ServeMode.Lengths"/>), which takes the place of the points.</summary>
+    public string? Loads { get; init; }
 
     public IReadOnlyList<double> Rates { get; init; } = [];
 
@@ -141,6 +145,7 @@ internal sealed record ServeOptions
                 "--output-mean" => options with { OutputMeans = Integers(name, value) },
                 "--clients" => options with { Clients = Integers(name, value) },
                 "--points" => options with { Points = ClosedLoad.Parse(value) },
+                "--loads" => options with { Loads = value },
                 "--rates" => options with { Rates = [.. value.Split(',').Select(part => Number(name, part))] },
                 "--requests" => options with { Requests = Integer(name, value) },
                 "--trace" => options with { Trace = value },

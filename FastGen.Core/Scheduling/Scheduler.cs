@@ -17,12 +17,17 @@ internal readonly record struct ScheduledSequence(Sequence Sequence, int Tokens,
 internal sealed record SchedulerLimits(int TokenBudget, int MaxSequences, int CacheWindow = 0, int WatermarkBlocks = 0, bool SplitFuse = true);
 
 /// <summary>
-/// Dynamic SplitFuse (DeepSpeed-FastGen, Holmes et al. 2024) in one loop: every step spends one token budget on sequences catching up,
-/// oldest first. Only the youngest can be mid-prompt, so decode tokens come first, prompt chunks fill the rest, and at most one
+/// Dynamic SplitFuse (DeepSpeed-FastGen, Holmes et al. 2024) in one loop: every step spends one token budget on sequences catching up, in the
+/// order of their admission. Only the youngest can be mid-prompt, so decode tokens come first, prompt chunks fill the rest, and at most one
 /// prompt is cut. When blocks run out the youngest sequence restarts later as a longer prompt (recomputation, Kwon et al. 2023).
+/// Who waits is admitted by the earliest deadline: <see cref="PromptRate"/> says when a prompt's first token is due, so that short prompts pass
+/// long ones, but only those that came little later.
 /// </summary>
 internal sealed class Scheduler
 {
+    /// <summary>Prompt tokens a second by which a first token is due: the service target of DeepSpeed-FastGen. A prompt can be passed by shorter ones that come within its length over this.</summary>
+    public const int PromptRate = 512;
+
     /// <summary>Waiting sequences behind the first that are looked at in one step, so that a long queue costs a step nothing.</summary>
     private const int Lookahead = 16;
 
@@ -54,12 +59,18 @@ internal sealed class Scheduler
 
     public long Preemptions { get; private set; }
 
-    /// <summary>Oldest first.</summary>
+    /// <summary>In the order of their admission.</summary>
     public IReadOnlyList<Sequence> Running => _running;
 
     public IEnumerable<Sequence> Waiting => _waiting;
 
-    public void Add(Sequence sequence) => _waiting.AddLast(sequence.Node);
+    public void Add(Sequence sequence)
+    {
+        LinkedListNode<Sequence>? before = _waiting.Last;
+        while (before is not null && before.Value.Deadline > sequence.Deadline) before = before.Previous;
+        if (before is null) _waiting.AddFirst(sequence.Node);
+        else _waiting.AddAfter(before, sequence.Node);
+    }
 
     /// <summary>Most blocks that a sequence of <paramref name="tokens"/> tokens owns at once: with a window, old blocks are given back two steps later.</summary>
     public int PeakBlocks(int tokens)

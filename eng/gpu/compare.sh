@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Serves one model shape under the same closed loops by FastGen and by the peers that are present, one after another on one device.
-# usage: compare.sh RESULTS [POINTS]      POINTS as for `serve --points` (default: peers)
+# usage: compare.sh RESULTS [LOADS]       LOADS: a file of loads (default: peers/loads.jsonl beside this script), or points as for `serve --points`
 #   SHAPE (llama3-8b), OURS_LIMIT (240), PEER_LIMIT (300): seconds that each may take
 #   VLLM_PYTHONPATH, DEEPSPEED_PYTHONPATH (and DS_PREBUILT), TRANSFORMERS_PYTHONPATH: folders of packages where they are not installed;
 #   a peer whose package cannot be found is left out. PYTHON (python3).
@@ -8,8 +8,8 @@
 # Figures afterwards, where SkiaSharp is: FastGen.Benchmarks serve --mode plots --output RESULTS
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-results=${1:?usage: compare.sh RESULTS [POINTS]}
-points=${2:-peers}
+results=${1:?usage: compare.sh RESULTS [LOADS]}
+loads=${2:-$here/peers/loads.jsonl}
 shape=${SHAPE:-llama3-8b} python=${PYTHON:-python3}
 mkdir -p "$results"
 results=$(cd "$results" && pwd)
@@ -26,10 +26,10 @@ peers=$here/peers
 } > "$results/environment.txt"
 cat "$results/environment.txt"
 
-"$program" serve --mode lengths --points "$points" --output "$results" || exit 1
+if [[ -f $loads ]]; then cp "$loads" "$results/loads.jsonl"; else "$program" serve --mode lengths --points "$loads" --output "$results"; fi || exit 1
 
 echo "== FastGen"
-timeout "${OURS_LIMIT:-240}" "$program" serve --shape "$shape" --points "$points" --output "$results/fastgen" 2>&1 | tee "$results/fastgen.log"
+timeout "${OURS_LIMIT:-240}" "$program" serve --shape "$shape" --loads "$results/loads.jsonl" --output "$results/fastgen" 2>&1 | tee "$results/fastgen.log"
 cp "$results/fastgen/summary.jsonl" "$results/fastgen.jsonl" 2>/dev/null
 gzip -f "$results"/fastgen/{requests,steps}.jsonl 2>/dev/null
 

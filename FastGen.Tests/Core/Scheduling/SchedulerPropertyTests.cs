@@ -60,6 +60,32 @@ public sealed class SchedulerPropertyTests
     }
 
     [Test]
+    public void Schedule_ShortPromptsAfterALongOne_PassItOnlyWhileItIsNotDue()
+    {
+        BlockAllocator blocks = new(1000, 16);
+        Scheduler scheduler = new(blocks, new SchedulerLimits(TokenBudget: 100, MaxSequences: 1));
+        Sequence Arriving(int at, int length) => new(new int[length], length + 1, 16) { Deadline = at + length };
+        Sequence[] sequences = [Arriving(0, 10), Arriving(1, 1000), Arriving(2, 50), Arriving(900, 50), Arriving(960, 50), Arriving(961, 40)];
+        foreach (Sequence sequence in sequences) scheduler.Add(sequence);
+        List<Sequence> order = [];
+        List<ScheduledSequence> step = [];
+        while (scheduler.RunningCount + scheduler.WaitingCount > 0)
+        {
+            scheduler.Schedule(step, mayPreempt: true);
+            foreach ((Sequence sequence, int tokens, bool draws) in step)
+            {
+                if (sequence.ComputedTokens == 0) order.Add(sequence);
+                sequence.Submitted(tokens, draws);
+                if (!draws) continue;
+                sequence.EndDraw(1);
+                scheduler.Retire(sequence);
+            }
+            scheduler.Collected(step);
+        }
+        Assert.That(order.Select(sequence => Array.IndexOf(sequences, sequence)), Is.EqualTo((int[])[0, 2, 3, 1, 5, 4]));
+    }
+
+    [Test]
     public void Schedule_ThreeBlocksFiftyRequests_AllEnd()
     {
         BlockAllocator blocks = new(3, 4);
@@ -124,7 +150,7 @@ public sealed class SchedulerPropertyTests
         private readonly List<Sequence> _live = [];
         private readonly Dictionary<Sequence, int> _lastProgress = [];
         private readonly int _blockSize;
-        private readonly bool _budgetChanges;
+        private readonly bool _budgetChanges, _hasDeadlines;
         private int _step;
 
         public SchedulerDrive(int seed, bool splitFuse)
@@ -135,6 +161,7 @@ public sealed class SchedulerPropertyTests
             _blocks = new BlockAllocator(_random.Next(3, 40), _blockSize);
             _limits = new SchedulerLimits(splitFuse ? _random.Next(1, 40) : LongestSequence, _random.Next(1, 12), window, _random.Next(0, 3), splitFuse);
             _budgetChanges = splitFuse && _random.Next(2) == 0;
+            _hasDeadlines = _random.Next(2) == 0;
             Scheduler = new Scheduler(_blocks, _limits);
         }
 
@@ -170,7 +197,7 @@ public sealed class SchedulerPropertyTests
             int length = _random.Next(1, 60), max = length + _random.Next(1, 30);
             Events++;
             if (Scheduler.PeakBlocks(max) > _blocks.TotalBlocks) return;
-            Sequence sequence = new([.. Enumerable.Range(0, length).Select(i => i + 1)], max, _blockSize);
+            Sequence sequence = new([.. Enumerable.Range(0, length).Select(i => i + 1)], max, _blockSize) { Deadline = _hasDeadlines ? _step + (2 * length) : 0 };
             _live.Add(sequence);
             _lastProgress[sequence] = _step;
             Scheduler.Add(sequence);
@@ -220,6 +247,7 @@ public sealed class SchedulerPropertyTests
             if (!otherInFlight && _live.Count > 0) Assert.That(tokens, Is.GreaterThan(0), "Somebody always goes on.");
             bool couldUse = _limits.SplitFuse && Scheduler.Running.Any(s => s.PendingTokens > 0 && !step.Any(share => share.Sequence == s) && (_blocks.FreeBlocks + s.Blocks.Count) * _blockSize > s.ComputedTokens);
             if (tokens < Scheduler.TokenBudget) Assert.That(couldUse, Is.False, "No budget is left while someone who runs could use it.");
+            Assert.That(Scheduler.Waiting.Select(sequence => sequence.Deadline), Is.Ordered.Ascending, "Who is due first waits first, and who had to restart before all.");
             foreach (Sequence sequence in _live)
             {
                 int waitedFor = _live.Sum(s => s.MaxTokens) + (70 * 90);

@@ -154,8 +154,9 @@ public sealed class SchedulingRegressionTests
             while (_requests.Count < most && _coming.TryPeek(out (long Arrival, int Prompt, int Output) coming) && coming.Arrival <= _now)
             {
                 _coming.Dequeue();
-                Sequence sequence = new(new int[coming.Prompt], coming.Prompt + coming.Output, BlockSize);
-                _requests[sequence] = new Request(sequence, _scenario.MeanGap > 0 ? coming.Arrival : _now);
+                long arrival = _scenario.MeanGap > 0 ? coming.Arrival : _now;
+                Sequence sequence = new(new int[coming.Prompt], coming.Prompt + coming.Output, BlockSize) { Deadline = arrival + (coming.Prompt * 1_000_000_000L / Scheduler.PromptRate) };
+                _requests[sequence] = new Request(sequence, arrival);
                 _scheduler.Add(sequence);
             }
         }
