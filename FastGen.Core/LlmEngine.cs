@@ -63,7 +63,7 @@ public sealed partial class LlmEngine : IDisposable
         int stepTokens = sizes.Limits.Tokens;
         if (options.TokenBudget is null && options.Scheduler.SplitFuse)
         {
-            Calibration = TokenBudgetCalibration.Measure(_backend, _runner, sizes.Limits, Math.Min(stepTokens, Math.Min(MaxContext, sizes.Blocks * options.BlockSize)));
+            Calibration = TokenBudgetCalibration.Measure(_backend, _runner, sizes.Limits, _shape.VocabularySize, Math.Min(stepTokens, Math.Min(MaxContext, sizes.Blocks * options.BlockSize)));
             if (options.Scheduler.TargetTimeBetweenTokens is { } target) _budgetController = new TokenBudgetController(Calibration, target, stepTokens);
             else stepTokens = Calibration.TokenBudget;
             Log.Calibrated(_logger, Calibration);

@@ -8,12 +8,12 @@ namespace FastGen.Benchmarks;
 
 /// <summary>
 /// What a step of decodes and a prompt's chunk takes, against the two apart: `mixed [--shape llama|qwen|tiny] [--device cpu|cuda] [--decodes A,B,…]
-/// [--context N] [--chunks A,B,…] [--parts]`. A step of its own pays for reading the weights; a shared one pays once, so the sum is what
+/// [--context N] [--chunks A,B,…] [--from N] [--parts]`. A step of its own pays for reading the weights; a shared one pays once, so the sum is what
 /// there is to gain. Chunks lie in mid-prompt and draw nothing. Host time is that of queueing the step while the device is idle.
 /// </summary>
 internal sealed class MixedStepBenchmark
 {
-    private const int BlockSize = 16, ChunkStart = 1024, WarmSteps = 3, Steps = 16, AloneSteps = 5;
+    private const int BlockSize = 16, WarmSteps = 3, Steps = 16, AloneSteps = 5;
 
     private readonly IBackend _backend;
     private readonly LlamaShapedModel _model;
@@ -22,14 +22,14 @@ internal sealed class MixedStepBenchmark
     private readonly KvCache _cache;
     private readonly int[][] _blocks;
     private readonly int[] _drawn;
-    private readonly int _context;
+    private readonly int _context, _chunkStart;
 
-    private MixedStepBenchmark(IBackend backend, LlamaShape shape, int decodes, int context, int largestChunk)
+    private MixedStepBenchmark(IBackend backend, LlamaShape shape, int decodes, int context, int chunkStart, int largestChunk)
     {
-        int positions = Math.Max(context, ChunkStart + largestChunk) + BlockSize;
+        int positions = Math.Max(context, chunkStart + largestChunk) + BlockSize;
         int blocksEach = (positions + BlockSize - 1) / BlockSize;
         _backend = backend;
-        _context = context;
+        (_context, _chunkStart) = (context, chunkStart);
         _model = new LlamaShapedModel(backend, shape, positions);
         _limits = new StepLimits(largestChunk + decodes, decodes + 1, BlockSize, blocksEach);
         backend.Prepare(_model.Shape, _limits);
@@ -39,7 +39,7 @@ internal sealed class MixedStepBenchmark
         int[] all = [.. Enumerable.Range(0, blocksEach * _limits.Sequences)];
         new Random(2).Shuffle(all);
         _blocks = [.. Enumerable.Range(0, _limits.Sequences).Select(slot => all[(slot * blocksEach)..((slot + 1) * blocksEach)])];
-        for (int slot = 0; slot < _limits.Sequences; slot++) Fill(slot, slot < decodes ? context : ChunkStart);
+        for (int slot = 0; slot < _limits.Sequences; slot++) Fill(slot, slot < decodes ? context : Math.Max(1, chunkStart));
     }
 
     public static int Run(string[] args)
@@ -55,9 +55,9 @@ internal sealed class MixedStepBenchmark
         int[] decodes = Integers("--decodes", "32,64"), chunks = Integers("--chunks", "128,256,512,768,1024,1536,2048");
         ComputeDevice device = Option("--device", "auto") switch { "cpu" => ComputeDevice.Cpu, "cuda" => ComputeDevice.Cuda(), _ => ComputeDevice.Auto };
         using IBackend backend = device.CreateBackend(threads: null, NullLogger.Instance);
-        int context = Integers("--context", "2000")[0];
-        MixedStepBenchmark benchmark = new(backend, shape, decodes.Max(), context, chunks.Max());
-        Console.WriteLine($"{shape.Name} on {backend.Description}; decodes at context {context}, chunks from position {ChunkStart} on");
+        int context = Integers("--context", "2000")[0], from = Integers("--from", "1024")[0];
+        MixedStepBenchmark benchmark = new(backend, shape, decodes.Max(), context, from, chunks.Max());
+        Console.WriteLine($"{shape.Name} on {backend.Description}; decodes at context {context}, chunks from position {from} on");
         benchmark.Compare(decodes, chunks);
         if (args.Contains("--parts")) benchmark.Parts(decodes[0], chunks.Contains(1024) ? 1024 : chunks[^1]);
         return 0;
@@ -136,7 +136,7 @@ internal sealed class MixedStepBenchmark
             batch.AddSequence(slot, Tokens(1), _context - 1, _blocks[slot]);
             batch.AddLogitRow();
         }
-        if (chunk > 0) batch.AddSequence(_limits.Sequences - 1, Tokens(chunk), ChunkStart, _blocks[^1]);
+        if (chunk > 0) batch.AddSequence(_limits.Sequences - 1, Tokens(chunk), _chunkStart, _blocks[^1]);
         return batch;
     }
 

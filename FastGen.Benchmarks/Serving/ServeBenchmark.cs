@@ -14,6 +14,9 @@ internal static class ServeBenchmark
     /// <summary>Context of Llama 3, which the peers' scripts serve.</summary>
     private const int LongestPeerRequest = 8192;
 
+    /// <summary>Requests at once in the warm-up of an open loop.</summary>
+    private const int OpenLoopWarmUp = 32;
+
     public static int Run(string[] args)
     {
         try
@@ -72,10 +75,14 @@ internal static class ServeBenchmark
         using ResultFiles files = new(options.Output);
         files.Begin(options, serving);
         List<ServingRun> runs = [];
+        // Prompts of the same lengths run through the same kernels, whatever follows them.
+        foreach (IGrouping<string, (Workload Workload, double Load, bool IsOpenLoop)> group in loads.GroupBy(load => load.Workload.Name.Split(',')[0]))
+        {
+            generator.WarmUpAsync(group.First().Workload, group.Max(load => load.IsOpenLoop ? OpenLoopWarmUp : (int)load.Load)).GetAwaiter().GetResult();
+        }
         Console.WriteLine(LoadPoint.TableHead);
         foreach ((Workload workload, double load, bool isOpenLoop) in loads)
         {
-            generator.WarmUpAsync(workload, isOpenLoop ? Math.Min(32, workload.Requests.Count) : (int)load).GetAwaiter().GetResult();
             ServingRun run = generator.MeasureAsync(workload, load, isOpenLoop, options.Policy).GetAwaiter().GetResult();
             Console.WriteLine(run.Point.TableRow());
             files.Add(run);
