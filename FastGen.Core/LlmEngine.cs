@@ -59,6 +59,7 @@ public sealed partial class LlmEngine : IDisposable
         KvCache cache = new(_backend, _shape, _backend.PrecisionFor(_shape.WeightType).KvCache, sizes.Blocks, options.BlockSize);
         _backend.Prepare(_shape, sizes.Limits);
         _runner = new ModelRunner(model, cache, new Activations(_backend, _shape, sizes.Limits));
+        StepWarmUp.Run(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext);
         _blocks = new BlockAllocator(sizes.Blocks, options.BlockSize);
         int stepTokens = sizes.Limits.Tokens;
         if (options.TokenBudget is null && options.Scheduler.SplitFuse)
