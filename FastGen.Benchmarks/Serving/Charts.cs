@@ -76,7 +76,7 @@ internal static class Charts
     public static void TimeAxis(Plot plot, IEnumerable<double> seconds, int entries)
     {
         (double low, double high) = TimeTicks(plot.Axes.Left, seconds);
-        plot.Axes.SetLimitsY(low, high + ((high - low) * 0.075 * entries));
+        plot.Axes.SetLimitsY(low, high + ((high - low) * 0.09 * entries));
     }
 
     /// <summary>A horizontal axis of seconds over decades: values are given as their decimal logarithms.</summary>

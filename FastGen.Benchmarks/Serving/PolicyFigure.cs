@@ -43,7 +43,7 @@ internal static class PolicyFigure
             Charts.Line(plot, Budgets(study).Select(point => (Math.Log2(point["budget"]), point[field])), lines[i].Words, Charts.ColorOf(i));
         }
         Levels(plot, study, "req_s", value => value);
-        Charts.FromZero(plot, lines.Length + Others(study).Count());
+        Charts.FromZero(plot, lines.Length + Others(study).Count() + 1);
         Charts.LoadAxis(plot, Budgets(study).Select(point => point["budget"]));
         Charts.Legend(plot, Alignment.UpperLeft);
         return plot;

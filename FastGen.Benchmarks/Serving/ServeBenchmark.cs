@@ -147,7 +147,13 @@ internal static class ServeBenchmark
         runs.AddRange(options.Compared.Select(each => RunSummary.Read(each.File, each.Label)));
         foreach (RunSummary study in runs.Where(run => run.IsStudy)) PolicyFigure.Save(options.Output, study);
         List<RunSummary> sweeps = [.. runs.Where(run => !run.IsStudy).OrderBy(run => run.Label != options.Label)];
-        if (sweeps.Count > 0) new ServingFigures(options.Output, sweeps).SaveAll();
+        if (sweeps.Count > 0)
+        {
+            new ServingFigures(options.Output, sweeps).SaveAll();
+            string table = ComparisonTable.Write(sweeps);
+            File.WriteAllText(Path.Combine(options.Output, "comparison.md"), table);
+            Console.WriteLine(table);
+        }
         Console.WriteLine($"drew {runs.Count} summaries in {options.Output}");
         return runs.Count > 0 ? 0 : throw new ArgumentException($"{options.Output} has no summaries (JSON lines), and no --compare was given.");
     }
