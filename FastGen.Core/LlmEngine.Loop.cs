@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using FastGen.Compute;
 
 namespace FastGen;
@@ -13,7 +14,11 @@ public sealed partial class LlmEngine
             {
                 // 1 schedule, 2 build the batch and start it, 3 collect the step before, 4 publish
                 EngineStep? next = Start(_steps[inFlight == _steps[0] ? 1 : 0], mayPreempt: inFlight is null);
-                if (inFlight is not null) Finish(inFlight);
+                if (inFlight is not null)
+                {
+                    Finish(inFlight);
+                    ObserveDuration(inFlight, next);
+                }
                 inFlight = next;
                 UpdateStatistics();
                 if (next is null && _scheduler.RunningCount + _scheduler.WaitingCount == 0 && !WaitForCommands()) break;
@@ -54,6 +59,8 @@ public sealed partial class LlmEngine
 
     private EngineStep? Start(EngineStep step, bool mayPreempt)
     {
+        step.Started = Stopwatch.GetTimestamp();
+        if (_budgetController is not null) _scheduler.TokenBudget = _budgetController.BudgetFor(_scheduler.RunningCount);
         if (!_scheduler.Schedule(step.Work, mayPreempt) || step.Work.Count == 0) return null;
         try
         {
@@ -93,6 +100,17 @@ public sealed partial class LlmEngine
             if (draws) Append(sequence, step, row++);
         }
         _scheduler.Collected(step.Work);
+    }
+
+    // A step that started before the last one ended takes from end to end. Where a backend runs a step as it is submitted, that is the next step's
+    // time: so both must be full.
+    private void ObserveDuration(EngineStep step, EngineStep? next)
+    {
+        if (_budgetController is null) return;
+        long before = _lastEnd, end = _lastEnd = Stopwatch.GetTimestamp();
+        int tokens = step.Batch.TokenCount;
+        if (next is null || step.Started > before || !_budgetController.IsFull(tokens) || !_budgetController.IsFull(next.Batch.TokenCount)) return;
+        _budgetController.Observe(tokens, Stopwatch.GetElapsedTime(before, end));
     }
 
     private void Append(Sequence sequence, EngineStep step, int row)

@@ -16,6 +16,9 @@ public interface IBackend : IDisposable
     /// <summary>The largest token budget that calibration may try.</summary>
     int TokenBudgetLimit { get; }
 
+    /// <summary>True if the first step of a size takes much longer than later ones, because kernels are compiled and steps recorded: the engine then runs some at load.</summary>
+    bool CompilesSteps => false;
+
     /// <summary>The types it computes in with weights stored as <paramref name="weights"/>.</summary>
     Precision PrecisionFor(DType weights);
 

@@ -13,6 +13,9 @@ internal sealed class EngineStep(StepLimits limits)
 
     public long Ticket { get; set; }
 
+    /// <summary>Timestamp of its start.</summary>
+    public long Started { get; set; }
+
     /// <summary>Ids drawn, in the order of the batch's logit rows.</summary>
     public int[] Drawn { get; } = new int[limits.Sequences];
 

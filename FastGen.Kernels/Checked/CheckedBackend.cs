@@ -36,6 +36,9 @@ public sealed partial class CheckedBackend(IBackend inner) : IBackend
     public int TokenBudgetLimit => inner.TokenBudgetLimit;
 
     /// <inheritdoc/>
+    public bool CompilesSteps => inner.CompilesSteps;
+
+    /// <inheritdoc/>
     public Precision PrecisionFor(DType weights) => inner.PrecisionFor(weights);
 
     /// <inheritdoc/>

@@ -63,6 +63,9 @@ public sealed unsafe partial class CudaBackend : IBackend
     /// <inheritdoc/>
     public int TokenBudgetLimit => LargestTokenBudget;
 
+    /// <inheritdoc/>
+    public bool CompilesSteps => true;
+
     /// <summary>The kernels loaded so far with the registers and local bytes of a thread.</summary>
     internal IEnumerable<(string Kernel, int Registers, int LocalBytes)> KernelResources => _kernels.Resources();
 

@@ -23,7 +23,7 @@ public class NullBackend : IBackend
 
     public long DefaultCacheBytes { get; init; } = 1 << 20;
 
-    public int TokenBudgetLimit => 64;
+    public virtual int TokenBudgetLimit => 64;
 
     public Precision PrecisionFor(DType weights) => new(DType.F32, DType.F32, DType.F32);
 

@@ -22,6 +22,8 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
 
     public int TokenBudgetLimit => inner.TokenBudgetLimit;
 
+    public bool CompilesSteps { get; init; } = inner.CompilesSteps;
+
     public Precision PrecisionFor(DType weights) => inner.PrecisionFor(weights);
 
     public Tensor AllocateWeights(DType type, int rows, int columns) => inner.AllocateWeights(type, rows, columns);
