@@ -5,13 +5,17 @@ using FastGen.Kernels.Cuda.Compilation;
 namespace FastGen.Kernels.Cuda.Products;
 
 /// <summary>Linear maps with the norm before and the bias, activation and sum after them, by the kernel that suits the number of rows.</summary>
-internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, int skinnyRows) : IDisposable
+internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, ProductChoices choices, CudaOptions options) : IDisposable
 {
     private const int Tile = 64;
+    private const int DeterministicRows = 128;
 
-    private readonly CublasProducts _cublas = new(device, scratch);
+    private readonly CublasProducts _cublas = new(device, scratch, choices);
     private readonly GemvProducts _gemv = new(device, kernels);
-    private readonly SkinnyProducts _skinny = new(device, kernels, skinnyRows);
+    private readonly SkinnyProducts _skinny = new(device, kernels, options.Deterministic ? DeterministicRows : options.SkinnyRows);
+
+    /// <summary>Whether a weight matrix has one kernel at every number of rows, so that a row's bits do not depend on the others.</summary>
+    public bool IsDeterministic => options.Deterministic;
 
     /// <summary>output = norm(input), row by row.</summary>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
@@ -24,15 +28,15 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>output = activation(norm(input) · weightᵀ + bias), added to what output holds when <paramref name="accumulate"/>.</summary>
     public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool accumulate)
     {
-        if (_gemv.Serves(input, weights.Weight))
+        if (!IsDeterministic && _gemv.Serves(input, weights.Weight))
         {
             _gemv.Run(output, input, weights, activation, gated: false, accumulate);
             return;
         }
         Tensor rows = Prepared(input, weights.Weight.Type);
-        if (_skinny.Serves(rows.Rows, weights.Weight))
+        if (ServedBySkinny(rows, weights.Weight))
         {
-            _skinny.Run(output, rows, weights, activation, gated: false, accumulate);
+            RunSkinny(output, rows, weights, activation, gated: false, accumulate);
             return;
         }
         if (activation == Activation.None && weights.Bias is null && CanWrite(output.Type, weights.Weight.Type))
@@ -48,15 +52,15 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>output = activation(g) ⊙ u, where [g | u] = norm(input) · gateUpᵀ + bias.</summary>
     public void Gated(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation)
     {
-        if (_gemv.Serves(input, gateUp.Weight))
+        if (!IsDeterministic && _gemv.Serves(input, gateUp.Weight))
         {
             _gemv.Run(output, input, gateUp, activation, gated: true, accumulate: false);
             return;
         }
         Tensor rows = Prepared(input, gateUp.Weight.Type);
-        if (_skinny.Serves(rows.Rows, gateUp.Weight) && output.Columns % 8 == 0)
+        if (ServedBySkinny(rows, gateUp.Weight) && output.Columns % 8 == 0)
         {
-            _skinny.Run(output, rows, gateUp, activation, gated: true, accumulate: false);
+            RunSkinny(output, rows, gateUp, activation, gated: true, accumulate: false);
             return;
         }
         Tensor product = scratch.Matrix(ScratchUse.Gated, gateUp.Weight.Type, output.Rows, gateUp.Outputs);
@@ -109,6 +113,22 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
 
     public void Dispose() => _cublas.Dispose();
 
+    // Rows beyond what the kernel takes at once only come here where it serves every number of them.
+    private bool ServedBySkinny(Tensor rows, Tensor weight) => _skinny.Serves(IsDeterministic ? 1 : rows.Rows, weight);
+
+    private void RunSkinny(Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    {
+        int most = IsDeterministic ? DeterministicRows : rows.Rows;
+        for (int first = 0; first < rows.Rows; first += most)
+        {
+            int count = Math.Min(most, rows.Rows - first);
+            _skinny.Run(RowsOf(output, first, count), RowsOf(rows, first, count), weights, activation, gated, accumulate);
+        }
+    }
+
+    private static Tensor RowsOf(Tensor matrix, int first, int count) =>
+        new(matrix.Data + (nint)((long)first * matrix.Columns * matrix.Type.Size()), matrix.Type, count, matrix.Columns);
+
     private static bool CanWrite(DType output, DType weight) => output == DType.F32 || output == weight;
 
     private void Multiply(Tensor output, Tensor input, Tensor weight, bool accumulate)
@@ -117,7 +137,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         {
             throw new ArgumentException($"[{input.Rows}, {input.Columns}] times the transpose of [{weight.Rows}, {weight.Columns}] does not give [{output.Rows}, {output.Columns}].", nameof(output));
         }
-        if (_cublas.TryMultiply(output, input, weight, accumulate)) return;
+        if (!IsDeterministic && _cublas.TryMultiply(output, input, weight, accumulate)) return;
         MatmulArguments arguments = new()
         {
             Input = input.Data,
