@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda;
+using FastGen.Kernels.Cuda.Products;
 
 namespace FastGen.Benchmarks.Cuda;
 
@@ -32,7 +33,7 @@ public static class CudaBenchmark
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
         _options = Option(args, "--skinny") is { } rows ? new CudaOptions { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) } : new CudaOptions();
-        if (Option(args, "--visits")?.Split(',') is [{ } stream, { } skinny]) _options = _options with { VisitsAnExpert = (int.Parse(stream, CultureInfo.InvariantCulture), int.Parse(skinny, CultureInfo.InvariantCulture)) };
+        if (Option(args, "--kernel") is { } kernel) _options = _options with { ExpertKernel = Enum.Parse<ExpertKernel>(kernel) };
         if (args.Contains("--experts"))
         {
             ExpertBenchmark.Run(_options, [.. (Option(args, "--rows") ?? "1,2,4,8,16,32,48,64,96,128,256,512,2048,8192").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))]);

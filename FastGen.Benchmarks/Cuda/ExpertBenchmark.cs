@@ -8,7 +8,7 @@ namespace FastGen.Benchmarks.Cuda;
 
 /// <summary>
 /// One layer's mixture of experts at Mixtral-8x7B's shape, from one row to a prompt's: the rate of reading the experts that have visits, and of
-/// computing. `cuda --experts [--rows N,…] [--visits STREAM,SKINNY]`, the mean visits of an expert up to which each kind of kernel serves.
+/// computing. `cuda --experts [--rows N,…] [--kernel Gemv|Skinny|Tiles|Stream|Plain]`; without a kernel the one that suits.
 /// </summary>
 internal static class ExpertBenchmark
 {

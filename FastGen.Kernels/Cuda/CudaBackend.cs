@@ -42,7 +42,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         _scratch = new CudaScratch(_device);
         _transfers = new Transfers(_device, _kernels, _scratch);
         _products = new LinearProducts(_device, _kernels, _scratch, ProductChoices.For(cache, _device, _info.Name), _options);
-        _experts = new ExpertProducts(_device, _kernels, _scratch, _products, _options.VisitsAnExpert);
+        _experts = new ExpertProducts(_device, _kernels, _scratch, _products, _options.ExpertKernel);
         _graphs = new StepGraphs(_device);
     }
 
@@ -103,7 +103,7 @@ public sealed unsafe partial class CudaBackend : IBackend
     internal void CopyOnDevice(Tensor source, long offset, Tensor target, int firstRow, long bytes)
     {
         _device.MakeCurrent();
-        CudaDriver.Check(CudaDriver.cuMemcpyDtoDAsync_v2(target.Data + (nint)((long)firstRow * target.Columns * target.Type.Size()), source.Data + (nint)offset, (nuint)bytes, _device.Stream));
+        _transfers.CopyOnDevice(source.Data + (nint)offset, target.Data + (nint)((long)firstRow * target.Columns * target.Type.Size()), bytes);
     }
 
     /// <inheritdoc/>

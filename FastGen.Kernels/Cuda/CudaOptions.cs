@@ -1,3 +1,5 @@
+using FastGen.Kernels.Cuda.Products;
+
 namespace FastGen.Kernels.Cuda;
 
 /// <summary>Where CUDA's libraries and compiled kernels are, and how steps run. The defaults suit most programs.</summary>
@@ -28,6 +30,6 @@ public sealed record CudaOptions
     /// <summary>Rows up to which products have own kernels on Hopper, at most 128; more go to cuBLASLt.</summary>
     internal int SkinnyRows { get; init; } = 64;
 
-    /// <summary>Mean visits of an expert up to which its weights are streamed past its rows, and up to which skinny products serve; more take tiles.</summary>
-    internal (int Stream, int Skinny) VisitsAnExpert { get; init; } = (22, 100);
+    /// <summary>The kernel for products of experts, where it serves; null for the one that suits the number of rows.</summary>
+    internal ExpertKernel? ExpertKernel { get; init; }
 }

@@ -8,12 +8,17 @@ namespace FastGen.Kernels.Cuda.Products;
 /// A sparse mixture of experts. A visit is one row at one expert; the device sorts visits by expert, so that the host need not know who went
 /// where, and every visit is computed. A row's result does not depend on its place in the batch.
 /// </summary>
-internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, LinearProducts products, (int Stream, int Skinny) visitsAnExpert)
+internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, LinearProducts products, ExpertKernel? only)
 {
     private const int RouteThreads = 512;
     private const int RouteWarps = RouteThreads / 32;
     private const int RowsThatShareRouter = 4;
 
+    // Mean visits of an expert up to which these serve best.
+    private const int SkinnyVisits = 46;
+    private const int StreamedVisits = 22;
+
+    private readonly GemvExperts _gemv = new(device, kernels);
     private readonly StreamedExperts _streamed = new(device, kernels);
     private readonly SkinnyExperts _skinny = new(kernels);
     private readonly TiledExperts _tiled = new(device, kernels);
@@ -31,11 +36,14 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
         Tensor normed = input.Norm is null && input.Rows.Type == weights.GateUp.Type ? input.Rows : scratch.Matrix(ScratchUse.Normed, weights.GateUp.Type, rows, model);
         ExpertRoutes routes = Route(normed, input, weights, rowCount);
         Tensor gated = scratch.Matrix(ScratchUse.ExpertGated, weights.Down.Type, visits, hidden);
-        int parts = Kernel(weights, visits) switch
+        // Fixed where the number of rows may change no bits.
+        int each = products.IsDeterministic ? int.MaxValue : visits / Math.Min(weights.Experts, visits);
+        int parts = KernelFor(weights, products.IsDeterministic ? int.MaxValue : rows, each) switch
         {
-            ExpertKernel.Stream => Streamed(gated, normed, weights, routes),
-            ExpertKernel.Skinny => Skinny(gated, normed, weights, routes),
+            ExpertKernel.Gemv => Gemv(gated, normed, weights, routes),
+            ExpertKernel.Skinny => Skinny(gated, normed, weights, routes, each),
             ExpertKernel.Tiles => Tiled(gated, normed, weights, routes),
+            ExpertKernel.Stream => Streamed(gated, normed, weights, routes, each),
             _ => Plain(gated, normed, weights, routes),
         };
         Tensor results = Results(visits, model, parts);
@@ -43,14 +51,24 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
         kernels.Get("experts", "combine", new KernelConstants { Out = output.Type }).Launch(combine, ((model + 1023) / 1024, rows, 1), threads: 256);
     }
 
-    private ExpertKernel Kernel(ExpertWeights weights, int visits)
+    private ExpertKernel KernelFor(ExpertWeights weights, int rows, int visitsEach)
     {
-        int each = visits / Math.Min(weights.Experts, visits);
-        return each <= visitsAnExpert.Stream && _streamed.Serves(weights) ? ExpertKernel.Stream
-            : each <= visitsAnExpert.Skinny && _skinny.Serves(weights) ? ExpertKernel.Skinny
-            : _tiled.Serves(weights) ? ExpertKernel.Tiles
-            : _streamed.Serves(weights) ? ExpertKernel.Stream : ExpertKernel.Plain;
+        if (only is { } wanted && Serves(wanted, weights)) return wanted;
+        return rows <= GemvExperts.MostRows && GemvExperts.Serves(weights) ? ExpertKernel.Gemv
+            : visitsEach <= SkinnyVisits && _skinny.Serves(weights) ? ExpertKernel.Skinny
+            : visitsEach > StreamedVisits && _tiled.Serves(weights) ? ExpertKernel.Tiles
+            : _streamed.Serves(weights) ? ExpertKernel.Stream
+            : _tiled.Serves(weights) ? ExpertKernel.Tiles : ExpertKernel.Plain;
     }
+
+    private bool Serves(ExpertKernel kernel, ExpertWeights weights) => kernel switch
+    {
+        ExpertKernel.Gemv => GemvExperts.Serves(weights),
+        ExpertKernel.Skinny => _skinny.Serves(weights),
+        ExpertKernel.Tiles => _tiled.Serves(weights),
+        ExpertKernel.Stream => _streamed.Serves(weights),
+        _ => true,
+    };
 
     private ExpertRoutes Route(Tensor normed, in LinearInput input, ExpertWeights weights, nint rowCount)
     {
@@ -94,20 +112,27 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
         return routes;
     }
 
-    private int Streamed(Tensor gated, Tensor normed, ExpertWeights weights, ExpertRoutes routes)
+    private int Gemv(Tensor gated, Tensor normed, ExpertWeights weights, ExpertRoutes routes)
     {
-        int tiles = _streamed.Tiles(weights, routes.Visits / Math.Min(weights.Experts, routes.Visits));
+        int rows = Math.Min(normed.Rows, GemvExperts.MostRows);
+        _gemv.Run(gated, normed, weights.GateUp, weights.Experts, rows, routes, routes.Sources, weights.Activation);
+        _gemv.Run(Results(routes.Visits, weights.Down.Rows / weights.Experts, 1), gated, weights.Down, weights.Experts, rows, routes, sources: 0, activation: null);
+        return 1;
+    }
+
+    private int Streamed(Tensor gated, Tensor normed, ExpertWeights weights, ExpertRoutes routes, int visitsEach)
+    {
+        int tiles = _streamed.Tiles(weights, visitsEach);
         _streamed.Run(gated, normed, weights.GateUp, weights.Experts, routes, routes.Sources, tiles, weights.Activation);
         int parts = _streamed.Parts(weights.Down.Columns, tiles);
         _streamed.Run(Results(routes.Visits, weights.Down.Rows / weights.Experts, parts), gated, weights.Down, weights.Experts, routes, sources: 0, tiles, activation: null);
         return parts;
     }
 
-    private int Skinny(Tensor gated, Tensor normed, ExpertWeights weights, ExpertRoutes routes)
+    private int Skinny(Tensor gated, Tensor normed, ExpertWeights weights, ExpertRoutes routes, int visitsEach)
     {
-        int each = routes.Visits / Math.Min(weights.Experts, routes.Visits);
-        _skinny.Run(gated, Gathered(normed, weights.Experts, routes), weights.GateUp, weights.Experts, routes, each, weights.Activation);
-        _skinny.Run(Results(routes.Visits, weights.Down.Rows / weights.Experts, 1), gated, weights.Down, weights.Experts, routes, each, activation: null);
+        _skinny.Run(gated, Gathered(normed, weights.Experts, routes), weights.GateUp, weights.Experts, routes, visitsEach, weights.Activation);
+        _skinny.Run(Results(routes.Visits, weights.Down.Rows / weights.Experts, 1), gated, weights.Down, weights.Experts, routes, visitsEach, activation: null);
         return 1;
     }
 
@@ -138,14 +163,6 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
     }
 
     private Tensor Results(int visits, int model, int parts) => scratch.Matrix(ScratchUse.ExpertResults, DType.F32, visits * parts, model);
-
-    private enum ExpertKernel
-    {
-        Stream,
-        Skinny,
-        Tiles,
-        Plain,
-    }
 
     [StructLayout(LayoutKind.Sequential)]
     private struct RouteArguments
@@ -178,3 +195,22 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
 /// <param name="Starts">[experts + 1] Where each expert's visits begin.</param>
 /// <param name="Visits">The most visits that there can be.</param>
 internal readonly record struct ExpertRoutes(nint Probabilities, nint Sources, nint Places, nint Starts, int Visits);
+
+/// <summary>Kinds of products grouped by expert.</summary>
+internal enum ExpertKernel
+{
+    /// <summary>FP32 arithmetic on any shape and type.</summary>
+    Plain,
+
+    /// <summary>A visit or two an expert: experts_gemv.cu.</summary>
+    Gemv,
+
+    /// <summary>mma.sync straight from registers: experts_stream.cu.</summary>
+    Stream,
+
+    /// <summary>wgmma with weights on the long side: experts_skinny.cu.</summary>
+    Skinny,
+
+    /// <summary>wgmma with visits on the long side: experts_tiles.cu.</summary>
+    Tiles,
+}

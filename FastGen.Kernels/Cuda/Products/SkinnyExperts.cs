@@ -9,30 +9,31 @@ namespace FastGen.Kernels.Cuda.Products;
 internal sealed class SkinnyExperts(KernelLibrary kernels)
 {
     private const int BlockColumns = 64;
-    private const int Tile = 64;
+    private const int Tile = 128;
+    private const int MostStages = 8;
+
+    // Two CTAs a multiprocessor.
     private const int RingBytes = 100 << 10;
     private const int Alignment = 1024;
 
     private readonly TensorMaps _maps = new();
 
     /// <summary>Whether the kernel serves these experts.</summary>
-    public bool Serves(ExpertWeights weights) => kernels.UsesHopperInstructions && Serves(weights.GateUp, weights) && Serves(weights.Down, weights) && weights.Down.Columns % (Tile / 2) == 0;
+    public bool Serves(ExpertWeights weights) => kernels.UsesHopperInstructions && Serves(weights.GateUp) && Serves(weights.Down) && weights.GateUp.Type == weights.Down.Type;
 
     /// <summary>output = activation(g) ⊙ u, where [g | u] = input · weightᵀ; without an activation input · weightᵀ. The input is in order of expert.</summary>
     public void Run(Tensor output, Tensor input, Tensor weight, int experts, ExpertRoutes routes, int visitsEach, Activation? activation)
     {
         bool gated = activation is not null;
-        int rows = RowTile(visitsEach), blocks = weight.Columns < 4 * BlockColumns ? 1 : 2, Tile = 64, ring = RingBytes;
-        if (Environment.GetEnvironmentVariable("FASTGEN_SKINNY")?.Split(',') is [{ } e0, { } e1, { } e2]) (Tile, blocks, ring) = (int.Parse(e0, System.Globalization.CultureInfo.InvariantCulture), int.Parse(e1, System.Globalization.CultureInfo.InvariantCulture), int.Parse(e2, System.Globalization.CultureInfo.InvariantCulture) << 10);
-        int outputs = gated ? Tile / 2 : Tile, tiles = (output.Columns + outputs - 1) / outputs, stageBytes = (Tile + rows) * 128 * blocks;
-        int stages = Math.Clamp(ring / stageBytes, 2, 8);
+        int rows = RowTile(visitsEach), stageBytes = (Tile + rows) * 2 * BlockColumns, stages = Math.Clamp(RingBytes / stageBytes, 2, MostStages);
+        int outputs = gated ? Tile / 2 : Tile, tiles = (output.Columns + outputs - 1) / outputs;
         KernelConstants constants = new()
         {
             Weight = weight.Type,
             Out = output.Type,
             Activation = activation ?? Activation.None,
             Gated = gated,
-            Shape = (Tile, rows, blocks, stages),
+            Shape = (Tile, rows, 1, stages),
         };
         SkinnyArguments arguments = new()
         {
@@ -49,11 +50,10 @@ internal sealed class SkinnyExperts(KernelLibrary kernels)
         kernels.Get("experts_skinny", "experts_skinny", constants).Launch(arguments, (tiles * units, 1, 1), threads: 160, sharedBytes);
     }
 
-    private static bool Serves(Tensor weight, ExpertWeights weights) =>
-        weight.Type != DType.F32 && weight.Type == weights.GateUp.Type && weight.Columns % 8 == 0 && weight.Columns >= 2 * BlockColumns && weight.Rows / weights.Experts % Tile == 0;
+    private static bool Serves(Tensor weight) => weight.Type != DType.F32 && weight.Columns % 8 == 0 && weight.Columns >= 2 * BlockColumns;
 
-    // Of visits: such that few experts have more.
-    private static int RowTile(int visitsEach) => visitsEach <= 4 ? 8 : visitsEach <= 8 ? 16 : visitsEach <= 20 ? 32 : visitsEach <= 46 ? 64 : 128;
+    // Visits of a tile: such that few experts have more.
+    private static int RowTile(int visitsEach) => visitsEach <= 3 ? 8 : visitsEach <= 8 ? 16 : visitsEach <= 20 ? 32 : visitsEach <= 46 ? 64 : 128;
 
     // Padded to the device's alignment of 64 bytes.
     [StructLayout(LayoutKind.Sequential, Size = 320)]

@@ -9,8 +9,9 @@ namespace FastGen.Kernels.Cuda.Products;
 internal sealed class TiledExperts(CudaDevice device, KernelLibrary kernels)
 {
     private const int TileVisits = 128;
-    private const int StageColumns = 64;
-    private const int RingBytes = 192 << 10;
+    private const int TileWeights = 256;
+    private const int Stages = 4;
+    private const int StageBytes = (TileVisits + TileWeights) * 128;
     private const int Alignment = 1024;
 
     private readonly TensorMaps _maps = new();
@@ -23,14 +24,14 @@ internal sealed class TiledExperts(CudaDevice device, KernelLibrary kernels)
     public void Run(Tensor output, Tensor input, Tensor weight, int experts, ExpertRoutes routes, Activation? activation)
     {
         bool gated = activation is not null;
-        int tile = !gated && Environment.GetEnvironmentVariable("FASTGEN_TILE") is { } t ? int.Parse(t, System.Globalization.CultureInfo.InvariantCulture) : 256, stageBytes = (TileVisits + tile) * 2 * StageColumns, stages = RingBytes / stageBytes, outputs = gated ? tile / 2 : tile;
+        int outputs = gated ? TileWeights / 2 : TileWeights;
         KernelConstants constants = new()
         {
             Weight = weight.Type,
             Out = output.Type,
             Activation = activation ?? Activation.None,
             Gated = gated,
-            Shape = (tile, stages, 0, 0),
+            Shape = (TileWeights, Stages, 0, 0),
         };
         TilesArguments arguments = new()
         {
@@ -43,7 +44,7 @@ internal sealed class TiledExperts(CudaDevice device, KernelLibrary kernels)
             Columns = weight.Columns,
         };
         long most = (long)Math.Min(routes.Visits, experts + (routes.Visits / TileVisits)) * ((output.Columns + outputs - 1) / outputs);
-        int sharedBytes = (stages * stageBytes) + ((experts + 1) * sizeof(int)) + Alignment;
+        int sharedBytes = (Stages * StageBytes) + ((experts + 1) * sizeof(int)) + Alignment;
         kernels.Get("experts_tiles", "experts_tiles", constants).Launch(arguments, ((int)Math.Min(most, device.Multiprocessors), 1, 1), threads: 288, sharedBytes);
     }
 

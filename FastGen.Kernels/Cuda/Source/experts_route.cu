@@ -55,15 +55,27 @@ DEVICE void router_logits(const RouteArguments& a, int expert, const float* x, i
 #pragma unroll
     for (int r = 0; r < ROWS; r++) sums[r] = 0.f;
     if (a.columns % 8 == 0) {
-#pragma unroll 4
-        for (int i = lane * 8; i < a.columns; i += 256) {
-            float v[8];
-            load8(w + i, v);
+        // Several loads at once, since each takes a trip to the second-level cache.
+        constexpr int BATCH = ROWS == 1 ? 8 : 4, WORDS = sizeof(T_WEIGHT) / 2;
+        for (int i0 = lane * 8; i0 < a.columns; i0 += 256 * BATCH) {
+            uint4 raw[BATCH][WORDS];
 #pragma unroll
-            for (int r = 0; r < ROWS; r++) {
-                float u[8];
-                load8(x + r * pitch + i, u);
-                for (int j = 0; j < 8; j++) sums[r] = fmaf(v[j], u[j], sums[r]);
+            for (int b = 0; b < BATCH; b++)
+#pragma unroll
+                for (int k = 0; k < WORDS; k++) raw[b][k] = load_stream((const uint4*)(w + min(i0 + 256 * b, a.columns - 8)) + k);
+#pragma unroll
+            for (int b = 0; b < BATCH; b++) {
+                int i = i0 + 256 * b;
+                if (i >= a.columns) break;
+                float v[8];
+                if constexpr (WORDS == 2) for (int j = 0; j < 8; j++) v[j] = ((const float*)raw[b])[j];
+                else widen8<T_WEIGHT>(raw[b][0], v);
+#pragma unroll
+                for (int r = 0; r < ROWS; r++) {
+                    float u[8];
+                    load8(x + r * pitch + i, u);
+                    for (int j = 0; j < 8; j++) sums[r] = fmaf(v[j], u[j], sums[r]);
+                }
             }
         }
     } else {
@@ -115,6 +127,26 @@ DEVICE void choose(const RouteArguments& a, int row, const float* logits, int la
     __syncwarp();
     float scale = 1.f / (a.normalize ? kept : sum);
     for (int k = lane; k < a.top; k += 32) probabilities[k] *= scale;
+}
+
+// The same as below for up to 32 visits, by one warp.
+DEVICE void sort_few_visits(const RouteArguments& a, int lane) {
+    const volatile int* chosen = a.chosen;
+    int count = a.rows * a.top, own = lane < count ? chosen[lane] : -1, place = 0;
+    for (int i = 0; i < count; i++) {
+        int other = __shfl_sync(~0u, own, i);
+        place += other >= 0 && (other < own || (other == own && i < lane));
+    }
+    if (own >= 0) a.sources[place] = lane / a.top;
+    if (lane < count) a.places[lane] = own >= 0 ? place : -1;
+    for (int e0 = 0; e0 <= a.experts; e0 += 32) {
+        int before = 0;
+        for (int i = 0; i < count; i++) {
+            int other = __shfl_sync(~0u, own, i);
+            before += other >= 0 && other < e0 + lane;
+        }
+        if (e0 + lane <= a.experts) a.starts[e0 + lane] = before;
+    }
 }
 
 // Sorts all visits by expert; each expert's keep the order of the batch. A warp takes an even share of them. `counts`: [WARPS + 1, experts].
@@ -182,12 +214,17 @@ KERNEL __launch_bounds__(THREADS) route(const RouteArguments a) {
     for (int e = warp; e < a.experts; e += WARPS) router_logits(a, e, x, pitch, logits, lane);
     __syncthreads();
     if (warp < ROWS && first + warp < a.rows) choose(a, first + warp, logits + warp * a.experts, lane);
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) last = atomicAdd(a.arrived, 1) == gridDim.x - 1;
-    __syncthreads();
-    if (!last) return;
-    __threadfence();
-    if (threadIdx.x == 0) *a.arrived = 0;
-    sort_visits(a, (int*)x);
+    if (gridDim.x > 1) {
+        __threadfence();
+        __syncthreads();
+        if (threadIdx.x == 0) last = atomicAdd(a.arrived, 1) == gridDim.x - 1;
+        __syncthreads();
+        if (!last) return;
+        __threadfence();
+        if (threadIdx.x == 0) *a.arrived = 0;
+    } else {
+        __syncthreads();
+    }
+    if (a.rows * a.top > 32) sort_visits(a, (int*)x);
+    else if (warp == 0) sort_few_visits(a, lane);
 }

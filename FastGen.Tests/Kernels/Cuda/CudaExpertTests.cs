@@ -1,25 +1,28 @@
 using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda;
+using FastGen.Kernels.Cuda.Products;
 using FastGen.Tests.Kernels;
 
 namespace FastGen.Tests;
 
 /// <summary>Mixtures of experts by each of the kernels, where it serves.</summary>
-[TestFixture(22, 100, true)]
-[TestFixture(int.MaxValue, int.MaxValue, true)]
-[TestFixture(0, int.MaxValue, true)]
-[TestFixture(0, 0, true)]
-[TestFixture(22, 100, false)]
-public sealed class CudaExpertTests(int streamed, int skinny, bool hopper) : CudaFixture
+[Parallelizable(ParallelScope.Self)]
+[TestFixture(null, true)]
+[TestFixture(ExpertKernel.Gemv, true)]
+[TestFixture(ExpertKernel.Stream, true)]
+[TestFixture(ExpertKernel.Skinny, true)]
+[TestFixture(ExpertKernel.Tiles, true)]
+[TestFixture(null, false)]
+internal sealed class CudaExpertTests(ExpertKernel? kernel, bool hopper) : CudaFixture
 {
     private static readonly (int Rows, int Experts, int Top, int Model, int Hidden)[] Shapes =
     [
-        (1, 1, 1, 16, 16), (1, 8, 2, 512, 320), (3, 1, 1, 96, 56), (5, 3, 3, 49, 17), (2, 16, 8, 2048, 256), (7, 64, 8, 264, 72), (17, 70, 2, 128, 128), (33, 60, 4, 256, 128), (9, 5, 2, 4096, 192),
-        (3, 4, 2, 192, 3584), (64, 4, 1, 320, 64), (100, 1, 1, 640, 320), (130, 16, 8, 128, 64), (300, 8, 2, 384, 192), (300, 300, 3, 40, 24), (40, 8, 2, 72, 36), (257, 2, 2, 320, 192),
+        (1, 1, 1, 72, 56), (1, 8, 2, 512, 320), (2, 16, 8, 512, 320), (3, 1, 1, 72, 56), (5, 3, 3, 49, 17), (7, 64, 8, 264, 56), (9, 5, 2, 4096, 192), (3, 4, 2, 512, 3584), (17, 70, 2, 264, 56),
+        (33, 60, 4, 264, 56), (40, 8, 2, 72, 56), (64, 4, 1, 512, 320), (100, 1, 1, 512, 320), (130, 16, 8, 264, 56), (257, 2, 2, 512, 320), (300, 8, 2, 512, 320), (300, 300, 3, 72, 56),
     ];
 
-    private protected override CudaBackend MakeBackend() => new(options: new CudaOptions { UseHopperInstructions = hopper, VisitsAnExpert = (streamed, skinny) });
+    private protected override CudaBackend MakeBackend() => new(options: new CudaOptions { UseHopperInstructions = hopper, ExpertKernel = kernel });
 
     private static IEnumerable<TestCaseData> Cases() => from type in Types from shape in Shapes select new TestCaseData(type, shape.Rows, shape.Experts, shape.Top, shape.Model, shape.Hidden);
 
@@ -41,8 +44,8 @@ public sealed class CudaExpertTests(int streamed, int skinny, bool hopper) : Cud
     {
         foreach (int rows in (int[])[1, 9, 65, 140])
         {
-            Mixture mixture = Make(type, 8, 2, 256, 128, normalize: true) with { Bias = Make(DType.F32, DType.F32, 1, 8, [0, 0, 0, 0, 0, 90, 80, 0], weights: false) };
-            Twin input = Activations(DType.F32, rows, 256), output = Activations(DType.F32, rows, 256);
+            Mixture mixture = Make(type, 8, 2, 264, 56, normalize: true) with { Bias = Make(DType.F32, DType.F32, 1, 8, [0, 0, 0, 0, 0, 90, 80, 0], weights: false) };
+            Twin input = Activations(DType.F32, rows, 264), output = Activations(DType.F32, rows, 264);
 
             Run((backend, on) => backend.MixtureOfExperts(on(output), new LinearInput(on(input)), mixture.On(on)));
 
@@ -56,8 +59,8 @@ public sealed class CudaExpertTests(int streamed, int skinny, bool hopper) : Cud
     [TestCase(DType.F16, DType.F16)]
     public void MixtureOfExperts_NormedInputAndF32Router_AgreesWithReference(DType type, DType inputType)
     {
-        Mixture mixture = Make(type, 12, 3, 128, 96, normalize: false) with { Router = Weights(DType.F32, 12, 128) };
-        Twin input = Activations(inputType, 21, 128), output = Activations(DType.F32, 21, 128);
+        Mixture mixture = Make(type, 12, 3, 264, 56, normalize: false) with { Router = Weights(DType.F32, 12, 264) };
+        Twin input = Activations(inputType, 21, 264), output = Activations(DType.F32, 21, 264);
 
         Run((backend, on) => backend.MixtureOfExperts(on(output), new LinearInput(on(input)), mixture.On(on)));
 
@@ -69,8 +72,8 @@ public sealed class CudaExpertTests(int streamed, int skinny, bool hopper) : Cud
     [TestCase(DType.F16)]
     public void MixtureOfExperts_LayerNorm_AgreesWithReference(DType type)
     {
-        Mixture mixture = Make(type, 8, 2, 256, 128, normalize: true);
-        Twin input = Activations(DType.F32, 6, 256), gamma = Vector(256, 0.3f, 1), beta = Vector(256), output = Activations(DType.F32, 6, 256);
+        Mixture mixture = Make(type, 8, 2, 264, 56, normalize: true);
+        Twin input = Activations(DType.F32, 6, 264), gamma = Vector(264, 0.3f, 1), beta = Vector(264), output = Activations(DType.F32, 6, 264);
 
         Run((backend, on) => backend.MixtureOfExperts(on(output), new LinearInput(on(input), new NormWeights(NormKind.Layer, on(gamma), on(beta), 1e-5f)), mixture.On(on)));
 
@@ -80,8 +83,8 @@ public sealed class CudaExpertTests(int streamed, int skinny, bool hopper) : Cud
     [Test]
     public void MixtureOfExperts_RowsInAnotherOrder_GivesTheSameBits([ValueSource(nameof(Types))] DType type, [Values(6, 40, 150)] int rows)
     {
-        const int Model = 256;
-        Mixture mixture = Make(type, 8, 2, Model, 128, normalize: true);
+        const int Model = 264;
+        Mixture mixture = Make(type, 8, 2, Model, 56, normalize: true);
         float[] values = Values(DType.F32, rows * Model, 1);
         float[] forward = Results(Enumerable.Range(0, rows)), again = Results(Enumerable.Range(0, rows)), backward = Results(Enumerable.Range(0, rows).Reverse());
 
@@ -104,11 +107,11 @@ public sealed class CudaExpertTests(int streamed, int skinny, bool hopper) : Cud
     [TestCase(DType.F16, 21)]
     public void MixtureOfExperts_InRecordedDecodeSteps_AgreesWithReference(DType type, int sequences)
     {
-        const int Model = 128;
+        const int Model = 264;
         PagedSequences pages = new(slots: 24, blockSize: 16, blocksPerSequence: 2, tokens: 64);
         Cuda.Prepare(Batches.Shape(), pages.Limits);
         Reference.Prepare(Batches.Shape(), pages.Limits);
-        Mixture mixture = Make(type, 8, 2, Model, 64, normalize: true);
+        Mixture mixture = Make(type, 8, 2, Model, 56, normalize: true);
         Twin table = Weights(type, 101, Model), hidden = Activations(DType.F32, pages.Limits.Tokens, Model);
         void Forward(IBackend backend, Func<Twin, Tensor> on, int rows)
         {
