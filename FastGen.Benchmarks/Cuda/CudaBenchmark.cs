@@ -29,7 +29,19 @@ public static class CudaBenchmark
         if (!probe.IsUsable) return 1;
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
-        _options = Option(args, "--skinny") is { } rows ? new CudaOptions { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) } : new CudaOptions();
+        _options = new CudaOptions();
+        if (Option(args, "--skinny") is { } rows) _options = _options with { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) };
+        if (Option(args, "--stages") is { } stages) _options = _options with { AttentionStages = int.Parse(stages, CultureInfo.InvariantCulture) };
+        if (args.Contains("--products"))
+        {
+            ProductBenchmark.Run([.. (Option(args, "--rows") ?? "8,16,32,64,128").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))], Option(args, "--only"));
+            return 0;
+        }
+        if (args.Contains("--gaps"))
+        {
+            GapBenchmark.Run(_options, shape);
+            return 0;
+        }
         double readRate, productRate;
         using (CudaBackend backend = new()) (readRate, productRate) = MeasureLimits(backend);
         if (args.Contains("--prompts"))

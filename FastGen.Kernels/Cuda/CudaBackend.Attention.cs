@@ -140,7 +140,7 @@ public sealed unsafe partial class CudaBackend
 
     // Pages in flight for each warp. Where no warp has more than two, one is enough, and the CTAs then fit beside those of the product before them.
     private int Stages(int headDim, int splits) =>
-        splits > 1 && _longestContext <= 2 * 4 * PageTokens * splits ? 1 : headDim <= 64 ? 4 : headDim <= 128 && splits == 1 ? 3 : 2;
+        _options.AttentionStages is { } stages && splits > 1 ? stages : splits > 1 && _longestContext <= 2 * 4 * PageTokens * splits ? 1 : headDim <= 64 ? 4 : headDim <= 128 && splits == 1 ? 3 : 2;
 
     private bool HasTensorCoreKernel(DType type, AttentionWeights attention, int blockSize) =>
         type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && PageOf(blockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim;
@@ -197,7 +197,7 @@ public sealed unsafe partial class CudaBackend
                 Clustered = clustered ? 1 : 0,
             };
             _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Fused = fused, Shape = (stages, 0, 0, 0) })
-                .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: 4 * stages * pageBytes, cluster: clustered ? splits : 1, clusterAlongY: true);
+                .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: (4 * stages * pageBytes) + (clustered ? ((4 * attention.HeadDim) + 64) * group * sizeof(float) : 0), cluster: clustered ? splits : 1, clusterAlongY: true);
         }
     }
 

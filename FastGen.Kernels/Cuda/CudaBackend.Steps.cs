@@ -47,7 +47,9 @@ public sealed unsafe partial class CudaBackend
     private long Start(RaggedBatch batch, Action<int, int> forward)
     {
         _device.MakeCurrent();
+        _timeline?.Mark();
         long ticket = Steps.Begin(batch);
+        _timeline?.Mark();
         _current = batch;
         try
         {
@@ -67,6 +69,7 @@ public sealed unsafe partial class CudaBackend
         {
             _current = null;
             _pending = null;
+            _timeline?.Mark();
             Steps.End(ticket);
         }
         return ticket;

@@ -63,9 +63,6 @@ public sealed unsafe partial class CudaBackend : IBackend
     /// <inheritdoc/>
     public int TokenBudgetLimit => LargestTokenBudget;
 
-    /// <summary>The kernels loaded so far with the registers and local bytes of a thread.</summary>
-    internal IEnumerable<(string Kernel, int Registers, int LocalBytes)> KernelResources => _kernels.Resources();
-
     /// <summary>Looks for CUDA's libraries and devices; allocates nothing.</summary>
     public static CudaProbe Probe(CudaOptions? options = null) => CudaProbe.Run(options);
 
@@ -138,12 +135,5 @@ public sealed unsafe partial class CudaBackend : IBackend
         _products.Dispose();
         _kernels.Dispose();
         _device.Dispose();
-    }
-
-    /// <summary>Drops all recorded steps, for measurements that change what a step does.</summary>
-    internal void ForgetRecordings()
-    {
-        _device.Synchronize();
-        _graphs.Clear();
     }
 }

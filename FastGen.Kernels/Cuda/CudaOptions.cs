@@ -17,4 +17,7 @@ public sealed record CudaOptions
 
     /// <summary>Rows up to which products have own kernels on Hopper, at most 128; more go to cuBLASLt.</summary>
     internal int SkinnyRows { get; init; } = 64;
+
+    /// <summary>Pages in flight for each warp of decode attention; null, the default, for its own choice.</summary>
+    internal int? AttentionStages { get; init; }
 }

@@ -13,6 +13,9 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     private readonly GemvProducts _gemv = new(device, kernels);
     private readonly SkinnyProducts _skinny = new(device, kernels, skinnyRows);
 
+    /// <summary>See <see cref="SkinnyProducts.Forced"/>.</summary>
+    public SkinnyTile? ForcedTile { set => _skinny.Forced = value; }
+
     /// <summary>output = norm(input), row by row.</summary>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
     {

@@ -9,12 +9,11 @@ namespace FastGen.Kernels.Cuda.Products;
 internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary kernels, int maxRows)
 {
     private const int BlockColumns = 64;
-    private const int ManyOutputs = 32768;
-    private const int LargeRing = 192 << 10;
-    private const int SmallRing = 100 << 10;
-    private const int Alignment = 1024;
 
     private readonly Dictionary<(nint Data, int Rows, int Columns, int Box), TensorMap> _maps = [];
+
+    /// <summary>The tile that all products take instead of their own, for measurements; null for none.</summary>
+    public SkinnyTile? Forced { get; set; }
 
     /// <summary>Whether the kernel serves this product; the input has the weights' type.</summary>
     public bool Serves(int rows, Tensor weight) =>
@@ -23,13 +22,9 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
     /// <summary>output = activation(input · weightᵀ + bias), gated or added to the output.</summary>
     public void Run(Tensor output, Tensor input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
-        bool large = !gated && output.Columns >= ManyOutputs;
-        int tile = large ? 128 : 64, rows = RowTile(input.Rows), blocks = large || weights.Inputs < 4 * BlockColumns ? 1 : 2;
-        int outputs = gated ? tile / 2 : tile, tiles = (output.Columns + outputs - 1) / outputs, stageBytes = (tile + rows) * 128 * blocks;
-        int steps = (weights.Inputs + (BlockColumns * blocks) - 1) / (BlockColumns * blocks);
-        int splits = Splits(tiles, steps);
-        // One CTA an SM with a large ring, or two with smaller ones where the grid has more.
-        int stages = Math.Clamp((tiles * splits > device.Multiprocessors ? SmallRing : LargeRing) / stageBytes, 2, 8);
+        int rows = RowTile(input.Rows);
+        SkinnyTile tile = Forced ?? SkinnyTile.For(device.Multiprocessors, output.Columns, weights.Inputs, rows, gated);
+        int outputs = gated ? tile.Rows / 2 : tile.Rows, tiles = (output.Columns + outputs - 1) / outputs;
         KernelConstants constants = new()
         {
             Weight = weights.Weight.Type,
@@ -37,7 +32,9 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
             Activation = activation,
             Gated = gated,
             Accumulate = accumulate,
-            Shape = (tile, rows, blocks, stages),
+            Rows = tile.Groups,
+            Columns = tile.Splits,
+            Shape = (tile.Rows, rows, tile.Blocks, tile.Stages),
         };
         SkinnyArguments arguments = new()
         {
@@ -48,17 +45,11 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
             Rows = input.Rows,
             Outputs = output.Columns,
             Columns = weights.Inputs,
-            Splits = splits,
         };
-        int sharedBytes = Math.Max(stages * stageBytes, rows * (tile + 4) * sizeof(float)) + Alignment;
-        kernels.Get("skinny", "skinny", constants).Launch(arguments, (tiles * splits, 1, 1), threads: 160, sharedBytes, cluster: splits);
+        kernels.Get("skinny", "skinny", constants).Launch(arguments, (tiles * tile.Splits, 1, 1), threads: (128 * tile.Groups) + 32, tile.SharedBytes(rows), cluster: tile.Splits);
     }
 
     private static int RowTile(int rows) => rows <= 8 ? 8 : rows <= 16 ? 16 : rows <= 32 ? 32 : rows <= 64 ? 64 : 128;
-
-    // Clusters do not tile the chip: of 132 multiprocessors 66 pairs fit, but only 30 fours.
-    private int Splits(int tiles, int steps) =>
-        4 * tiles <= device.Multiprocessors - 12 && steps >= 8 ? 4 : 2 * tiles <= device.Multiprocessors && steps >= 4 ? 2 : 1;
 
     private TensorMap MapOf(Tensor matrix, int boxRows)
     {
@@ -86,6 +77,6 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
     {
         public TensorMap WeightMap, InputMap;
         public nint Output, Bias;
-        public int Rows, Outputs, Columns, Splits;
+        public int Rows, Outputs, Columns;
     }
 }

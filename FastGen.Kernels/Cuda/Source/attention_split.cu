@@ -1,8 +1,9 @@
 // Attention of sequences with one new token each, on tensor cores. One CTA of 4 warps for each (key/value head, split, sequence): the query heads
 // of the group are the rows of one mma tile; each warp walks every fourth page of its split with its own ring of pages and its own running
-// softmax, with no barrier in between; the four results are merged at the end, and the last CTA of a sequence and head merges the splits. A short
-// context takes fewer splits than the grid has. FUSED: the kernel also does what store_kv.cu does, for the group's queries, the new key and the
-// new value, which saves a launch; the rows themselves are left as they were.
+// softmax, with no barrier in between; the four results are merged at the end. The splits of a sequence and head that are a cluster hand each
+// other their warps' results, a share of the columns to each; those that are none leave them in memory for the last to merge. A short context
+// takes fewer splits than the grid has. FUSED: the kernel also does what store_kv.cu does, for the group's queries, the new key and the new
+// value, which saves a launch; the rows themselves are left as they were.
 #include "heads.cuh"
 #include "tensorcores.cuh"
 
@@ -53,7 +54,18 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     const int* blocks = a.block_tables + (i64)slot * a.blocks_per_sequence;
     int per_block = a.block_size / 16;
     let_next_start();
+#if HOPPER
+    if (a.clustered) cluster_arrive_relaxed();
+#endif
     u32 ring = shared_address(rings) + warp * STAGES * PAGE_BYTES;
+#if FUSED
+    int rotary_row = position + data[a.batch.rotary_bases + sequence];
+    // The split with the newest page has one warp for the new key and another for the new value.
+    int extra = split != splits - 1 ? QUERY : warp == GROUP % 4 ? KEY : warp == (GROUP + 1) % 4 ? VALUE : QUERY;
+    HeadFactors query_factors, key_factors;
+    load_factors(a.heads_in, QUERY, position, rotary_row, query_factors, lane);
+    if (extra == KEY) load_factors(a.heads_in, KEY, position, rotary_row, key_factors, lane);
+#endif
     auto page_address = [&](int p) { return (const char*)a.cache + (((i64)blocks[p / per_block] * per_block + p % per_block) * a.kv_heads + head) * PAGE_BYTES; };
 #if HOPPER
     u32 barrier = shared_address(barriers + warp * STAGES);
@@ -83,13 +95,21 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     const T_IN* vectors = a.qkv + (i64)row * (a.heads + 2 * a.kv_heads) * HEAD_DIM;
 #if FUSED
     __shared__ __align__(16) T_IN fresh[2][HEAD_DIM];
-    for (int r = warp; r < GROUP + 2; r += 4) {
-        int kind = r < GROUP ? QUERY : r == GROUP ? KEY : VALUE;
-        float v[PER_LANE];
-        load_head(vectors + (kind == QUERY ? head * GROUP + r : a.heads + (kind == VALUE ? a.kv_heads : 0) + head) * HEAD_DIM, v, lane);
-        if (kind != VALUE) finish_head(a.heads_in, kind, position, position + data[a.batch.rotary_bases + sequence], v, lane);
-        store_head(kind == QUERY ? q + r * (HEAD_DIM + 8) : fresh[kind == VALUE], v, lane);
-        if (kind != QUERY && split == splits - 1) cache_head((T_IN*)(page_address(last) + (kind == VALUE ? PAGE_BYTES / 2 : 0)), 16, position & 15, v, lane);
+    constexpr int QUERIES = (GROUP + 3) / 4;
+    float v[QUERIES][PER_LANE], extra_vector[PER_LANE];
+#pragma unroll
+    for (int i = 0; i < QUERIES; i++) if (warp + 4 * i < GROUP) load_head(vectors + (head * GROUP + warp + 4 * i) * HEAD_DIM, v[i], lane);
+    if (extra != QUERY) load_head(vectors + (a.heads + (extra == VALUE ? a.kv_heads : 0) + head) * HEAD_DIM, extra_vector, lane);
+#pragma unroll
+    for (int i = 0; i < QUERIES; i++) {
+        if (warp + 4 * i >= GROUP) continue;
+        finish_head(a.heads_in, QUERY, query_factors, v[i], lane);
+        store_head(q + (warp + 4 * i) * (HEAD_DIM + 8), v[i], lane);
+    }
+    if (extra != QUERY) {
+        if (extra == KEY) finish_head(a.heads_in, KEY, key_factors, extra_vector, lane);
+        store_head(fresh[extra == VALUE], extra_vector, lane);
+        cache_head((T_IN*)(page_address(last) + (extra == VALUE ? PAGE_BYTES / 2 : 0)), 16, position & 15, extra_vector, lane);
     }
 #else
     const T_IN* queries = vectors + head * GROUP * HEAD_DIM;
@@ -195,6 +215,49 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         l[h] += __shfl_xor_sync(~0u, l[h], 1);
         l[h] += __shfl_xor_sync(~0u, l[h], 2);
     }
+    int place = blockIdx.z * a.kv_heads + head;
+    T_IN* target = a.output + (i64)row * a.heads * HEAD_DIM + head * GROUP * HEAD_DIM;
+#if HOPPER
+    if (a.clustered) {
+        // Each CTA of the cluster gets its columns of all warps' sums, with their largest scores and total weights, and merges them.
+        int ranks = gridDim.y, share = HEAD_DIM / ranks;
+        float* gathered = (float*)(rings + 4 * STAGES * PAGE_BYTES);   // [ranks · 4][GROUP][share]
+        float* ends = gathered + 4 * GROUP * HEAD_DIM;                 // [ranks · 4][GROUP][2]
+        int part = split * 4 + warp;
+        cluster_wait();   // all have begun
+#pragma unroll
+        for (int h = 0; h < HALVES; h++) {
+            int r = g + 8 * h;
+            if (r >= GROUP) continue;
+#pragma unroll
+            for (int i = 0; i < HEAD_DIM / 8; i++) {
+                int column = i * 8 + 2 * t, owner = column / share;
+                store_remote2(gathered + (part * GROUP + r) * share + column % share, owner, o[i][2 * h], o[i][2 * h + 1]);
+            }
+            for (int k = t; k < ranks; k += 4) store_remote2(ends + (part * GROUP + r) * 2, k, m[h], l[h]);
+        }
+        cluster_sync();
+        // Four lanes share a pair of columns, each a quarter of the parts.
+        for (int i = threadIdx.x; i < (2 * GROUP * share + 31) / 32 * 32; i += 128) {
+            int pair = min(i / 4, GROUP * share / 2 - 1), r = pair / (share / 2), d = pair % (share / 2) * 2;
+            float high = NOTHING, total = 0.f, x = 0.f, y = 0.f;
+            for (int k = 0; k < ranks; k++) high = fmaxf(high, ends[((k * 4 + (i & 3)) * GROUP + r) * 2]);
+            high = fmaxf(high, __shfl_xor_sync(~0u, high, 1));
+            high = fmaxf(high, __shfl_xor_sync(~0u, high, 2));
+            for (int k = 0; k < ranks; k++) {
+                int from = (k * 4 + (i & 3)) * GROUP + r;
+                float2 end2 = *(const float2*)(ends + from * 2), v2 = *(const float2*)(gathered + from * share + d);
+                float f = exp2_fast(end2.x - high);
+                total += f * end2.y;
+                x += f * v2.x;
+                y += f * v2.y;
+            }
+            for (int k = 1; k <= 2; k *= 2) { total += __shfl_xor_sync(~0u, total, k); x += __shfl_xor_sync(~0u, x, k); y += __shfl_xor_sync(~0u, y, k); }
+            if ((i & 3) == 0 && i / 4 == pair) *(u32*)(target + r * HEAD_DIM + split * share + d) = Pair<T_IN>::of(x / total, y / total);
+        }
+        return;
+    }
+#endif
     __syncthreads();
     float* parts = (float*)rings;   // [4][GROUP][HEAD_DIM]
 #pragma unroll
@@ -206,11 +269,6 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         for (int i = 0; i < HEAD_DIM / 8; i++) *(float2*)(parts + (warp * GROUP + r) * HEAD_DIM + i * 8 + 2 * t) = make_float2(o[i][2 * h], o[i][2 * h + 1]);
     }
     __syncthreads();
-#if HOPPER
-    __shared__ __align__(16) float merged[GROUP * HEAD_DIM], merged_ends[2 * GROUP];   // this split's, for the others of the cluster
-#endif
-    int place = blockIdx.z * a.kv_heads + head;
-    T_IN* target = a.output + (i64)row * a.heads * HEAD_DIM + head * GROUP * HEAD_DIM;
     float* partial = a.partials + ((i64)place * gridDim.y + split) * GROUP * (HEAD_DIM + 2);
     for (int i = threadIdx.x; i < GROUP * HEAD_DIM / 2; i += 128) {
         int r = i / (HEAD_DIM / 2), d = i % (HEAD_DIM / 2) * 2;
@@ -224,40 +282,12 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
             y += f * v.y;
         }
         if (gridDim.y == 1) *(u32*)(target + r * HEAD_DIM + d) = Pair<T_IN>::of(x / total, y / total);
-#if HOPPER
-        else if (a.clustered) {
-            *(float2*)(merged + r * HEAD_DIM + d) = make_float2(x, y);
-            if (d == 0) { merged_ends[2 * r] = high; merged_ends[2 * r + 1] = total; }
-        }
-#endif
         else {
             *(float2*)(partial + r * (HEAD_DIM + 2) + d) = make_float2(x, y);
             if (d == 0) *(float2*)(partial + r * (HEAD_DIM + 2) + HEAD_DIM) = make_float2(high, total);
         }
     }
     if (gridDim.y == 1) return;
-#if HOPPER
-    if (a.clustered) {
-        cluster_sync();
-        int quads = GROUP * HEAD_DIM / 4, ranks = gridDim.y;
-        for (int i = quads * split / ranks + threadIdx.x; i < quads * (split + 1) / ranks; i += 128) {
-            int r = i / (HEAD_DIM / 4);
-            float high = NOTHING, total = 0.f;
-            float4 sum = make_float4(0.f, 0.f, 0.f, 0.f);
-            for (int k = 0; k < ranks; k++) high = fmaxf(high, load_remote(merged_ends + 2 * r, k));
-            for (int k = 0; k < ranks; k++) {
-                float f = exp2_fast(load_remote(merged_ends + 2 * r, k) - high);
-                float4 v = load_remote4(merged + 4 * i, k);
-                total += f * load_remote(merged_ends + 2 * r + 1, k);
-                sum.x += f * v.x; sum.y += f * v.y; sum.z += f * v.z; sum.w += f * v.w;
-            }
-            float inverse = 1.f / total;
-            *(uint2*)(target + i * 4) = make_uint2(Pair<T_IN>::of(sum.x * inverse, sum.y * inverse), Pair<T_IN>::of(sum.z * inverse, sum.w * inverse));
-        }
-        cluster_sync();
-        return;
-    }
-#endif
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) arrived = atomicAdd(a.counters + place, 1u);

@@ -39,7 +39,7 @@ internal sealed unsafe class StepGraphs(CudaDevice device) : IDisposable
             _graphs[key] = 0;
             return;
         }
-        if (graph == 0) _graphs[key] = graph = Record(key, backend);
+        if (graph == 0) _graphs[key] = graph = Record(device, () => backend.Queue(key.Forward, key.Rows, key.Rows));
         CudaDriver.Check(CudaDriver.cuGraphLaunch(graph, device.Stream));
     }
 
@@ -55,13 +55,14 @@ internal sealed unsafe class StepGraphs(CudaDevice device) : IDisposable
 
     public void Dispose() => Clear();
 
-    private nint Record(StepKey key, CudaBackend backend)
+    /// <summary>What <paramref name="queue"/> queues, as a graph to launch.</summary>
+    public static nint Record(CudaDevice device, Action queue)
     {
         nint graph = 0, executable = 0;
         CudaDriver.Check(CudaDriver.cuStreamBeginCapture_v2(device.Stream, RelaxedCapture));
         try
         {
-            backend.Queue(key.Forward, key.Rows, key.Rows);
+            queue();
         }
         catch
         {
