@@ -41,23 +41,26 @@ internal static class ProductBenchmark
         long bytes = 2L * weightRows * columns;
         int buffers = (int)Math.Clamp(BytesRotated / bytes, 1, 64) + 1, launches = (int)Math.Clamp(BytesAChain / bytes, 4, 128);
         byte[] pattern = Pattern();
-        double TimeWith(CudaBackend backend, LinearWeights[] weights, int rows, SkinnyTile? tile)
+        Tensor gamma = Filled(own, pattern, 1, columns, DType.F32);
+        NormWeights rms = new(NormKind.Rms, gamma, null, 1e-5f);
+        double TimeWith(CudaBackend backend, LinearWeights[] weights, int rows, SkinnyTile? tile, SlimCut? cut = null, bool normed = false)
         {
-            bool head = outputs > 100_000, gemv = rows <= 4;
-            Tensor input = gemv && !accumulate ? backend.Allocate(DType.F32, rows, columns) : Filled(backend, pattern, rows, columns);
+            bool head = outputs > 100_000;
+            Tensor input = Filled(backend, pattern, rows, columns, normed ? DType.F32 : DType.BF16);
+            NormWeights? norm = normed ? rms : null;
             Tensor output = backend.Allocate(accumulate || head ? DType.F32 : DType.BF16, rows, outputs);
-            backend.ForcedTile = tile;
+            (backend.ForcedTile, backend.ForcedCut, backend.UsesSlim) = (tile, cut, tile is null);
             double time = backend.TimeRecorded(
                 () =>
                 {
                     for (int i = 0; i < launches; i++)
                     {
-                        if (gated) backend.GatedLinear(output, new LinearInput(input), weights[i % buffers], Activation.Silu);
-                        else backend.Linear(output, new LinearInput(input), weights[i % buffers], accumulate: accumulate);
+                        if (gated) backend.GatedLinear(output, new LinearInput(input, norm), weights[i % buffers], Activation.Silu);
+                        else backend.Linear(output, new LinearInput(input, norm), weights[i % buffers], accumulate: accumulate);
                     }
                 },
                 runs: 5) / launches;
-            backend.ForcedTile = null;
+            (backend.ForcedTile, backend.ForcedCut, backend.UsesSlim) = (null, null, true);
             return time;
         }
         void Print(int rows, string variant, double time) =>
@@ -67,7 +70,13 @@ internal static class ProductBenchmark
         foreach (int rows in rowCounts)
         {
             Print(rows, "as chosen", TimeWith(own, matrices, rows, null));
+            if (!accumulate) Print(rows, "as chosen, with norm", TimeWith(own, matrices, rows, null, normed: true));
             if (rows <= 4) continue;
+            foreach (SlimCut cut in Cuts(columns, rows))
+            {
+                Print(rows, cut.ToString(), TimeWith(own, matrices, rows, null, cut));
+                if (!accumulate) Print(rows, $"{cut}, with norm", TimeWith(own, matrices, rows, null, cut, normed: true));
+            }
             Print(rows, "cuBLASLt and epilogue", TimeWith(library, libraryMatrices, rows, null));
             foreach (SkinnyTile tile in Tiles(own.Multiprocessors, outputs, columns, gated, rows))
             {
@@ -79,6 +88,21 @@ internal static class ProductBenchmark
                 {
                     Console.WriteLine($"{label} {rows} {tile}: {exception.Message}");
                 }
+            }
+        }
+    }
+
+    private static IEnumerable<SlimCut> Cuts(int columns, int rows)
+    {
+        int operands = rows <= 8 ? 1 : 2;
+        foreach (int warps in (int[])[4, 8, 16])
+        {
+            int chunks = (columns + (32 * warps) - 1) / (32 * warps);
+            if (rows > 16 || chunks * operands * 4 > 64 || chunks > 16) continue;
+            foreach (int ahead in (int[])[2, 4, 8])
+            {
+                if ((ahead % chunks == 0 || chunks % ahead == 0) && (4 / operands) % Math.Max(ahead / chunks, 1) == 0) yield return new SlimCut(warps, ahead, 16 / warps);
+                if (warps == 8 && (ahead % chunks == 0 || chunks % ahead == 0) && (4 / operands) % Math.Max(ahead / chunks, 1) == 0) yield return new SlimCut(warps, ahead, 1);
             }
         }
     }
@@ -122,9 +146,9 @@ internal static class ProductBenchmark
         return bytes;
     }
 
-    private static Tensor Filled(CudaBackend backend, byte[] pattern, int rows, int columns)
+    private static Tensor Filled(CudaBackend backend, byte[] pattern, int rows, int columns, DType type = DType.BF16)
     {
-        Tensor tensor = backend.AllocateWeights(DType.BF16, rows, columns);
+        Tensor tensor = backend.AllocateWeights(type, rows, columns);
         int piece = pattern.Length / (2 * columns);
         for (int row = 0; row < rows; row += piece) backend.Upload(pattern.AsSpan(0, 2 * columns * Math.Min(piece, rows - row)), DType.BF16, tensor, row);
         return tensor;

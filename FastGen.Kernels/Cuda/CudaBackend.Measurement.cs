@@ -12,11 +12,20 @@ public sealed unsafe partial class CudaBackend
     /// <summary>The kernels loaded so far with the registers and local bytes of a thread.</summary>
     internal IEnumerable<(string Kernel, int Registers, int LocalBytes)> KernelResources => _kernels.Resources();
 
+    /// <summary>The device's compute capability.</summary>
+    internal Version Capability => _device.Capability;
+
     /// <summary>The multiprocessors of the device.</summary>
     internal int Multiprocessors => _device.Multiprocessors;
 
     /// <summary>The tile that skinny.cu takes for every product; null for each product's own.</summary>
     internal SkinnyTile? ForcedTile { set => _products.ForcedTile = value; }
+
+    /// <summary>The cut that slim.cu takes for every product; null for each product's own.</summary>
+    internal SlimCut? ForcedCut { set => _products.ForcedCut = value; }
+
+    /// <summary>Whether products of 5 to 16 rows go to slim.cu.</summary>
+    internal bool UsesSlim { set => _products.UsesSlim = value; }
 
     /// <summary>Drops all recorded steps, for measurements that change what a step does.</summary>
     internal void ForgetRecordings()
