@@ -71,7 +71,18 @@ internal static class ProductBenchmark
         {
             Print(rows, "as chosen", TimeWith(own, matrices, rows, null));
             if (!accumulate) Print(rows, "as chosen, with norm", TimeWith(own, matrices, rows, null, normed: true));
-            if (rows <= 4) continue;
+            if (rows <= 4)
+            {
+                foreach (GemvCut cut in (GemvCut[])[new(1, 1, 4), new(1, 2, 4), new(1, 4, 4), new(2, 1, 2), new(2, 1, 4), new(2, 1, 8), new(2, 2, 4), new(3, 1, 2), new(3, 1, 4), new(4, 1, 2), new(4, 1, 4)])
+                {
+                    if (cut.Unroll * (rows == 3 ? 4 : rows) > 32) continue;
+                    own.ForcedGemv = cut;
+                    Print(rows, cut.ToString(), TimeWith(own, matrices, rows, null));
+                    if (!accumulate) Print(rows, $"{cut}, with norm", TimeWith(own, matrices, rows, null, normed: true));
+                    own.ForcedGemv = null;
+                }
+                continue;
+            }
             foreach (SlimCut cut in Cuts(columns, rows))
             {
                 Print(rows, cut.ToString(), TimeWith(own, matrices, rows, null, cut));

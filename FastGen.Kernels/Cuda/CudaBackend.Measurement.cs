@@ -24,6 +24,9 @@ public sealed unsafe partial class CudaBackend
     /// <summary>The cut that slim.cu takes for every product; null for each product's own.</summary>
     internal SlimCut? ForcedCut { set => _products.ForcedCut = value; }
 
+    /// <summary>The cut that gemv.cu takes for every product; null for each product's own.</summary>
+    internal GemvCut? ForcedGemv { set => _products.ForcedGemv = value; }
+
     /// <summary>Whether products of 5 to 16 rows go to slim.cu.</summary>
     internal bool UsesSlim { set => _products.UsesSlim = value; }
 

@@ -4,6 +4,9 @@ using FastGen.Kernels.Cuda.Compilation;
 
 namespace FastGen.Kernels.Cuda.Products;
 
+/// <summary>How gemv.cu cuts a product: CTAs for each multiprocessor, groups of warps that take rows in turn, and rows in flight for each.</summary>
+internal readonly record struct GemvCut(int PerMultiprocessor, int Groups, int Unroll);
+
 /// <summary>Products of 1 to 4 rows with 16-bit weights: gemv.cu, with everything around the product in the same kernel.</summary>
 internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
 {
@@ -16,6 +19,9 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
 
     private readonly Dictionary<int, (int Warps, int Vectors)> _splits = [];
 
+    /// <summary>The cut that all products take instead of their own, for measurements; null for none.</summary>
+    public GemvCut? Forced { get; set; }
+
     /// <summary>Whether the kernel serves this product.</summary>
     public bool Serves(in LinearInput input, Tensor weight) =>
         input.Rows.Rows <= MaxRows && weight.Type != DType.F32 && weight.Columns % 8 == 0 && input.Norm is null or { Kind: NormKind.Rms, Beta: null } && SplitOf(weight.Columns, input.Rows.Rows).Warps > 0;
@@ -25,7 +31,7 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
     {
         int rows = input.Rows.Rows, paddedRows = rows == 3 ? 4 : rows, columns = weights.Inputs;
         (int warps, int vectors) = SplitOf(columns, rows);
-        int groups = Math.Max(1, WarpsWanted / warps), unroll = Unroll(vectors, paddedRows);
+        int groups = Forced?.Groups ?? Math.Max(1, WarpsWanted / warps), unroll = Forced?.Unroll ?? Unroll(vectors, paddedRows);
         KernelConstants constants = new()
         {
             In = input.Rows.Type,
@@ -52,7 +58,7 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
         };
         int logical = output.Columns * (gated ? 2 : 1);
         // All CTAs resident at once, evenly spread: one of many warps an SM, else two, four where the kernel runs long.
-        int perMultiprocessor = warps * groups > WarpsWanted ? 1 : output.Columns >= ManyOutputs ? 4 : 2;
+        int perMultiprocessor = Forced?.PerMultiprocessor ?? (warps * groups > WarpsWanted ? 1 : output.Columns >= ManyOutputs ? 4 : 2);
         int grid = Math.Min(perMultiprocessor * device.Multiprocessors, output.Columns);
         // Shared memory beyond need keeps the next kernel's CTAs from piling up on the multiprocessors that are free first.
         int sharedBytes = Math.Max(((logical / grid) + 4) * paddedRows * (warps + 1) * sizeof(float), device.SharedBytesPerBlock / (perMultiprocessor + 1) + 2048);

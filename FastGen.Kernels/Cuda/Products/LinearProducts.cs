@@ -20,6 +20,9 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>See <see cref="SlimProducts.Forced"/>.</summary>
     public SlimCut? ForcedCut { set => _slim.Forced = value; }
 
+    /// <summary>See <see cref="GemvProducts.Forced"/>.</summary>
+    public GemvCut? ForcedGemv { set => _gemv.Forced = value; }
+
     /// <summary>Whether slim.cu is asked at all.</summary>
     public bool UsesSlim { get; set; } = true;
 

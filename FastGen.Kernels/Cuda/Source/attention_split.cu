@@ -43,9 +43,10 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     __shared__ __align__(8) u64 barriers[4 * STAGES];
 #endif
     int head = blockIdx.x, split = blockIdx.y, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-    if (blockIdx.z >= a.plan[0]) return;
     const int* data = a.batch.data;
-    int sequence = a.plan[2 + blockIdx.z], slot = data[a.batch.sequence_slots + sequence], context = data[a.batch.context_lengths + sequence];
+    int singles = a.plan[0], sequence = a.plan[2 + blockIdx.z];   // loads side by side: each level costs a trip to the second-level cache
+    if (blockIdx.z >= singles) return;
+    int slot = data[a.batch.sequence_slots + sequence], context = data[a.batch.context_lengths + sequence];
     int row = data[a.batch.starts + sequence], position = context - 1, oldest = a.window ? max(0, context - a.window) : 0;
     int first_page = oldest / 16, pages = (context + 15) / 16 - first_page;
     int splits = min((int)gridDim.y, (pages + 3) / 4);   // a page or more for each warp
@@ -66,11 +67,21 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     load_factors(a.heads_in, QUERY, position, rotary_row, query_factors, lane);
     if (extra == KEY) load_factors(a.heads_in, KEY, position, rotary_row, key_factors, lane);
 #endif
-    auto page_address = [&](int p) { return (const char*)a.cache + (((i64)blocks[p / per_block] * per_block + p % per_block) * a.kv_heads + head) * PAGE_BYTES; };
+    auto page_address = [&](int p, int block) { return (char*)a.cache + (((i64)block * per_block + p % per_block) * a.kv_heads + head) * PAGE_BYTES; };
+#if FUSED
+    char* newest = page_address(last, blocks[last / per_block]);
+#endif
+    int own_block = 0, fetched = 0;   // a lane has the block of one of the warp's next 32 pages
+    auto next_page = [&]() {
+        int p = begin + warp + 4 * fetched, own = p + 4 * lane;
+        if (fetched % 32 == 0) own_block = own < end ? blocks[own / per_block] : 0;
+        return page_address(p, __shfl_sync(~0u, own_block, fetched++ % 32));
+    };
 #if HOPPER
     u32 barrier = shared_address(barriers + warp * STAGES);
-    auto fetch = [&](int p, int s) {
-        if (lane == 0) { barrier_expect(barrier + 8 * s, PAGE_BYTES); bulk_copy(ring + s * PAGE_BYTES, page_address(p), PAGE_BYTES, barrier + 8 * s); }
+    auto fetch = [&](int s) {
+        const char* from = next_page();
+        if (lane == 0) { barrier_expect(barrier + 8 * s, PAGE_BYTES); bulk_copy(ring + s * PAGE_BYTES, from, PAGE_BYTES, barrier + 8 * s); }
     };
     if (lane == 0) {
         for (int s = 0; s < STAGES; s++) barrier_init(barrier + 8 * s, 1);
@@ -78,17 +89,17 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     }
     __syncwarp();
     // Old pages are on their way before the previous kernel ends; the newest holds a token of this step, which FUSED puts in by itself.
-    for (int s = 0; s < STAGES; s++) if (begin + warp + 4 * s < end && (FUSED || begin + warp + 4 * s != last)) fetch(begin + warp + 4 * s, s);
+    for (int s = 0; s < STAGES; s++) if (begin + warp + 4 * s < end && (FUSED || begin + warp + 4 * s != last)) fetch(s);
     wait_for_previous();
-    if (!FUSED) for (int s = 0; s < STAGES; s++) if (begin + warp + 4 * s < end && begin + warp + 4 * s == last) fetch(last, s);
+    if (!FUSED) for (int s = 0; s < STAGES; s++) if (begin + warp + 4 * s < end && begin + warp + 4 * s == last) fetch(s);
 #else
-    auto fetch = [&](int p, int s) {
-        const char* from = page_address(p);
+    auto fetch = [&](int s) {
+        const char* from = next_page();
         for (int i = lane * 16; i < PAGE_BYTES; i += 512) copy16(ring + s * PAGE_BYTES + i, from + i, true);
     };
     wait_for_previous();
     for (int s = 0; s < STAGES - 1; s++) {
-        if (begin + warp + 4 * s < end) fetch(begin + warp + 4 * s, s);
+        if (begin + warp + 4 * s < end) fetch(s);
         commit_copies();
     }
 #endif
@@ -109,7 +120,7 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     if (extra != QUERY) {
         if (extra == KEY) finish_head(a.heads_in, KEY, key_factors, extra_vector, lane);
         store_head(fresh[extra == VALUE], extra_vector, lane);
-        cache_head((T_IN*)(page_address(last) + (extra == VALUE ? PAGE_BYTES / 2 : 0)), 16, position & 15, extra_vector, lane);
+        cache_head((T_IN*)(newest + (extra == VALUE ? PAGE_BYTES / 2 : 0)), 16, position & 15, extra_vector, lane);
     }
 #else
     const T_IN* queries = vectors + head * GROUP * HEAD_DIM;
@@ -135,12 +146,12 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
 #if HOPPER
         barrier_wait(barrier + 8 * s, parity);
 #else
-        if (STAGES == 1) { fetch(p, 0); commit_copies(); }
+        if (STAGES == 1) { fetch(0); commit_copies(); }
         wait_for_copies<STAGES == 1 ? 0 : STAGES - 2>();
         __syncwarp();
         if (STAGES > 1) {
             int ahead = p + 4 * (STAGES - 1);
-            if (ahead < end) fetch(ahead, s == 0 ? STAGES - 1 : s - 1);
+            if (ahead < end) fetch(s == 0 ? STAGES - 1 : s - 1);
             commit_copies();
         }
 #endif
@@ -203,7 +214,7 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         }
         __syncwarp();
 #if HOPPER
-        if (p + 4 * STAGES < end) fetch(p + 4 * STAGES, s);   // never the newest page's turn before the wait: it is the last of all
+        if (p + 4 * STAGES < end) fetch(s);   // never the newest page's turn before the wait: it is the last of all
 #endif
         if (++s == STAGES) { s = 0; parity ^= 1; }
     }
