@@ -31,6 +31,7 @@ public static class CudaBenchmark
         bool detail = args.Contains("--detail");
         _options = new CudaOptions();
         if (Option(args, "--skinny") is { } rows) _options = _options with { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) };
+        if (args.Contains("--no-streams")) _options = _options with { AttentionStreams = false };
         if (Option(args, "--stages") is { } stages) _options = _options with { AttentionStages = int.Parse(stages, CultureInfo.InvariantCulture) };
         if (args.Contains("--products"))
         {

@@ -194,11 +194,26 @@ public sealed unsafe partial class CudaBackend
                 Partials = _scratch.Get(ScratchUse.AttentionPartials, (long)singles * attention.KvHeads * splits * group * (attention.HeadDim + 2) * sizeof(float)),
                 Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
                 Heads = HeadsOf(attention),
-                Clustered = clustered ? 1 : 0,
             };
-            _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Fused = fused, Shape = (stages, 0, 0, 0) })
+            if (fused && splits == 1 && _kernels.UsesHopperInstructions && _options.AttentionStreams && singles * attention.KvHeads > 2 * _device.Multiprocessors)
+            {
+                LaunchStreams(splitArguments, singles * attention.KvHeads, pageBytes, group, attention, ConstantsOf(qkv, cache, attention));
+                return;
+            }
+            _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Fused = fused, Shape = (stages, clustered ? splits : 1, 0, 0) })
                 .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: (4 * stages * pageBytes) + (clustered ? ((4 * attention.HeadDim) + 64) * group * sizeof(float) : 0), cluster: clustered ? splits : 1, clusterAlongY: true);
         }
+    }
+
+    // Two CTAs a multiprocessor where their rings and sums fit.
+    private void LaunchStreams(in SplitArguments arguments, int items, int pageBytes, int group, AttentionWeights attention, KernelConstants constants)
+    {
+        int SharedBytes(int stages) => (4 * stages * pageBytes) + (4 * group * attention.HeadDim * sizeof(float));
+        int half = (_device.SharedBytesPerBlock / 2) - 6144, stages = attention.HeadDim <= 64 ? 4 : 3;
+        while (stages > 2 && SharedBytes(stages) > half) stages--;
+        int perMultiprocessor = SharedBytes(stages) > half ? 1 : 2;
+        _kernels.Get("attention_stream", "attention_stream", constants with { Fused = true, Shape = (stages, 0, 0, 0) })
+            .Launch(arguments, (Math.Min(items, perMultiprocessor * _device.Multiprocessors), 1, 1), threads: 128, SharedBytes(stages));
     }
 
     private readonly record struct PendingStore(Tensor Qkv, KvLayer Cache, AttentionWeights Attention, BatchView View);
@@ -226,7 +241,6 @@ public sealed unsafe partial class CudaBackend
         public TensorCoreArguments Common;
         public nint Partials, Counters;
         public HeadArguments Heads;
-        public int Clustered;
     }
 
     [StructLayout(LayoutKind.Sequential)]

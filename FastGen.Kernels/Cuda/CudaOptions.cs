@@ -20,4 +20,7 @@ public sealed record CudaOptions
 
     /// <summary>Pages in flight for each warp of decode attention; null, the default, for its own choice.</summary>
     internal int? AttentionStages { get; init; }
+
+    /// <summary>Whether decode attention of many sequences is one stream of pages for each CTA; true by default.</summary>
+    internal bool AttentionStreams { get; init; } = true;
 }

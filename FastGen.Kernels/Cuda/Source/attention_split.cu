@@ -4,45 +4,18 @@
 // other their warps' results, a share of the columns to each; those that are none leave them in memory for the last to merge. A short context
 // takes fewer splits than the grid has. FUSED: the kernel also does what store_kv.cu does, for the group's queries, the new key and the new
 // value, which saves a launch; the rows themselves are left as they were.
-#include "heads.cuh"
-#include "tensorcores.cuh"
+#include "attention_page.cuh"
 
-#define PAGE_BYTES (16 * HEAD_DIM * 2 * 2)
 #define STAGES SHAPE_A
-#define TALL (GROUP > 8)
-#define SWIZZLED ((HEAD_DIM * 2) % 128 == 0)
-#define NOTHING -1e30f
-
-struct SplitArguments {
-    Batch batch;
-    const int* plan;            // counts of single sequences and tiles, then the single sequences
-    const T_IN* qkv;
-    T_IN* cache;
-    T_IN* output;
-    const int* block_tables;
-    const float* slopes;
-    float scale;
-    int heads, kv_heads, window, block_size, blocks_per_sequence;
-    float* partials;            // [sequence, kv head, split][GROUP][HEAD_DIM + 2]: sums, then largest score and total weight
-    u32* counters;              // [sequence, kv head], zero between launches
-    HeadArguments heads_in;     // FUSED
-    int clustered;              // the splits of a sequence and head are one cluster
-};
-
-// Of 16 bytes of a token of a page: see the cache's layout in common.cuh.
-DEVICE u32 chunk_offset(int row, int chunk) {
-    return SWIZZLED ? (chunk >> 3) * 2048 + row * 128 + (((chunk & 7) ^ (row & 7)) << 4) : row * (HEAD_DIM * 2) + (chunk << 4);
-}
+#define RANKS SHAPE_B       // CTAs of a cluster, which has the splits of a sequence and head; 1 for none
 
 KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     extern __shared__ __align__(128) char rings[];
-    __shared__ __align__(16) T_IN q[GROUP * (HEAD_DIM + 8)];
-    __shared__ float largest[4 * GROUP], weight[4 * GROUP];
-    __shared__ u32 arrived;
+    __shared__ __align__(16) T_IN q[GROUP * QUERY_PITCH];
 #if HOPPER
     __shared__ __align__(8) u64 barriers[4 * STAGES];
 #endif
-    int head = blockIdx.x, split = blockIdx.y, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+    int head = blockIdx.x, split = blockIdx.y, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     const int* data = a.batch.data;
     int singles = a.plan[0], sequence = a.plan[2 + blockIdx.z];   // loads side by side: each level costs a trip to the second-level cache
     if (blockIdx.z >= singles) return;
@@ -50,13 +23,13 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     int row = data[a.batch.starts + sequence], position = context - 1, oldest = a.window ? max(0, context - a.window) : 0;
     int first_page = oldest / 16, pages = (context + 15) / 16 - first_page;
     int splits = min((int)gridDim.y, (pages + 3) / 4);   // a page or more for each warp
-    if (split >= splits && !a.clustered) return;
+    if (split >= splits && RANKS == 1) return;
     int begin = first_page + pages * min(split, splits) / splits, end = first_page + pages * min(split + 1, splits) / splits, last = (context - 1) / 16;
     const int* blocks = a.block_tables + (i64)slot * a.blocks_per_sequence;
     int per_block = a.block_size / 16;
     let_next_start();
-#if HOPPER
-    if (a.clustered) cluster_arrive_relaxed();
+#if RANKS > 1
+    cluster_arrive_relaxed();
 #endif
     u32 ring = shared_address(rings) + warp * STAGES * PAGE_BYTES;
 #if FUSED
@@ -115,7 +88,7 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     for (int i = 0; i < QUERIES; i++) {
         if (warp + 4 * i >= GROUP) continue;
         finish_head(a.heads_in, QUERY, query_factors, v[i], lane);
-        store_head(q + (warp + 4 * i) * (HEAD_DIM + 8), v[i], lane);
+        store_head(q + (warp + 4 * i) * QUERY_PITCH, v[i], lane);
     }
     if (extra != QUERY) {
         if (extra == KEY) finish_head(a.heads_in, KEY, key_factors, extra_vector, lane);
@@ -123,23 +96,15 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         cache_head((T_IN*)(newest + (extra == VALUE ? PAGE_BYTES / 2 : 0)), 16, position & 15, extra_vector, lane);
     }
 #else
-    const T_IN* queries = vectors + head * GROUP * HEAD_DIM;
-    for (int i = threadIdx.x * 8; i < GROUP * HEAD_DIM; i += 1024) *(uint4*)(q + i / HEAD_DIM * (HEAD_DIM + 8) + i % HEAD_DIM) = *(const uint4*)(queries + i);
+    for (int i = threadIdx.x * 8; i < GROUP * HEAD_DIM; i += 1024) *(uint4*)(q + i / HEAD_DIM * QUERY_PITCH + i % HEAD_DIM) = *(const uint4*)(vectors + head * GROUP * HEAD_DIM + i);
 #endif
     __syncthreads();
-    u32 qa[HEAD_DIM / 16][TALL ? 4 : 2];
-#pragma unroll
-    for (int k = 0; k < HEAD_DIM / 16; k++) {
-        auto at = [&](int r, int c) { return r < GROUP ? *(const u32*)(q + r * (HEAD_DIM + 8) + k * 16 + c + 2 * t) : 0u; };
-        qa[k][0] = at(g, 0);
-        qa[k][1] = at(g, 8);
-        if (TALL) { qa[k][2 % (TALL ? 4 : 2)] = at(g + 8, 0); qa[k][3 % (TALL ? 4 : 2)] = at(g + 8, 8); }
-    }
-    constexpr int HALVES = TALL ? 2 : 1;
-    float o[HEAD_DIM / 8][4], m[2] = {NOTHING, NOTHING}, l[2] = {0.f, 0.f}, slope[2] = {0.f, 0.f}, scale = a.scale * 1.44269504f;
-    if (a.slopes) for (int h = 0; h < HALVES; h++) if (g + 8 * h < GROUP) slope[h] = a.slopes[head * GROUP + g + 8 * h] * 1.44269504f;
-#pragma unroll
-    for (int i = 0; i < HEAD_DIM / 8; i++) for (int j = 0; j < 4; j++) o[i][j] = 0.f;
+    Queries queries;
+    Running sums;
+    queries.load(q, lane);
+    sums.clear();
+    float slope[2], scale = a.scale * 1.44269504f;
+    load_slopes(a, head, lane, slope);
     int s = 0;
     u32 parity = 0;
     for (int p = begin + warp; p < end; p += 4) {
@@ -155,63 +120,13 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
             commit_copies();
         }
 #endif
-        u32 keys = ring + s * PAGE_BYTES, values = keys + PAGE_BYTES / 2;
-        if (p == last) {   // what lies past the context must not reach the sums, not even as 0 · NaN
-            char* rows = rings + warp * STAGES * PAGE_BYTES + s * PAGE_BYTES + PAGE_BYTES / 2;
-            int used = context - p * 16;
+        u32 keys = ring + s * PAGE_BYTES;
 #if FUSED
-            for (int i = lane; i < 2 * (HEAD_DIM / 8); i += 32) {
-                int is_value = i / (HEAD_DIM / 8), c = i % (HEAD_DIM / 8);
-                *(uint4*)(rows - PAGE_BYTES / 2 + is_value * (PAGE_BYTES / 2) + chunk_offset(used - 1, c)) = *(const uint4*)(fresh[is_value] + c * 8);
-            }
+        if (p == last) finish_page(rings + (warp * STAGES + s) * PAGE_BYTES, context - p * 16, fresh, lane);
+#else
+        if (p == last) finish_page(rings + (warp * STAGES + s) * PAGE_BYTES, context - p * 16, nullptr, lane);
 #endif
-            for (int i = lane; i < (16 - used) * (HEAD_DIM / 8); i += 32) *(uint4*)(rows + chunk_offset(used + i / (HEAD_DIM / 8), i % (HEAD_DIM / 8))) = make_uint4(0, 0, 0, 0);
-            __syncwarp();
-        }
-        float score[2][4] = {};
-        int r = (lane & 7) + ((lane >> 4) << 3);
-#pragma unroll
-        for (int k = 0; k < HEAD_DIM / 16; k++) {
-            u32 b[4], q4[4] = {qa[k][0], TALL ? qa[k][2 % (TALL ? 4 : 2)] : 0u, qa[k][1], TALL ? qa[k][3 % (TALL ? 4 : 2)] : 0u};
-            load_matrices(b, keys + chunk_offset(r, 2 * k + ((lane >> 3) & 1)));
-            Mma<T_IN>::add(score[0], q4, b[0], b[1]);
-            Mma<T_IN>::add(score[1], q4, b[2], b[3]);
-        }
-        float shrink[2] = {1.f, 1.f};
-        u32 pa[4] = {0, 0, 0, 0};
-#pragma unroll
-        for (int h = 0; h < HALVES; h++) {
-            float v[4], high = m[h];
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                int key = p * 16 + (i >> 1) * 8 + 2 * t + (i & 1);
-                v[i] = score[i >> 1][2 * h + (i & 1)] * scale + slope[h] * (key - position);
-                if (key > position || key < oldest) v[i] = NOTHING;
-                high = fmaxf(high, v[i]);
-            }
-            high = fmaxf(high, __shfl_xor_sync(~0u, high, 1));
-            high = fmaxf(high, __shfl_xor_sync(~0u, high, 2));
-            shrink[h] = exp2_fast(m[h] - high);
-            m[h] = high;
-            float sum = 0.f;
-#pragma unroll
-            for (int i = 0; i < 4; i++) { v[i] = v[i] == NOTHING ? 0.f : exp2_fast(v[i] - high); sum += v[i]; }
-            l[h] = l[h] * shrink[h] + sum;
-            pa[h] = Pair<T_IN>::of(v[0], v[1]);
-            pa[2 + h] = Pair<T_IN>::of(v[2], v[3]);
-        }
-#pragma unroll
-        for (int i = 0; i < HEAD_DIM / 8; i++) {
-            o[i][0] *= shrink[0]; o[i][1] *= shrink[0];
-            if (TALL) { o[i][2] *= shrink[1]; o[i][3] *= shrink[1]; }
-        }
-#pragma unroll
-        for (int i = 0; i < HEAD_DIM / 16; i++) {
-            u32 b[4];
-            load_matrices_transposed(b, values + chunk_offset(lane & 15, 2 * i + (lane >> 4)));
-            Mma<T_IN>::add(o[2 * i], pa, b[0], b[1]);
-            Mma<T_IN>::add(o[2 * i + 1], pa, b[2], b[3]);
-        }
+        sums.add(queries, keys, keys + PAGE_BYTES / 2, p, position, oldest, scale, slope, lane);
         __syncwarp();
 #if HOPPER
         if (p + 4 * STAGES < end) fetch(s);   // never the newest page's turn before the wait: it is the last of all
@@ -221,81 +136,69 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
 #if !HOPPER
     wait_for_copies<0>();
 #endif
-#pragma unroll
-    for (int h = 0; h < HALVES; h++) {
-        l[h] += __shfl_xor_sync(~0u, l[h], 1);
-        l[h] += __shfl_xor_sync(~0u, l[h], 2);
-    }
-    int place = blockIdx.z * a.kv_heads + head;
+    sums.total();
     T_IN* target = a.output + (i64)row * a.heads * HEAD_DIM + head * GROUP * HEAD_DIM;
-#if HOPPER
-    if (a.clustered) {
-        // Each CTA of the cluster gets its columns of all warps' sums, with their largest scores and total weights, and merges them.
-        int ranks = gridDim.y, share = HEAD_DIM / ranks;
-        float* gathered = (float*)(rings + 4 * STAGES * PAGE_BYTES);   // [ranks · 4][GROUP][share]
-        float* ends = gathered + 4 * GROUP * HEAD_DIM;                 // [ranks · 4][GROUP][2]
-        int part = split * 4 + warp;
-        cluster_wait();   // all have begun
-#pragma unroll
-        for (int h = 0; h < HALVES; h++) {
-            int r = g + 8 * h;
-            if (r >= GROUP) continue;
-#pragma unroll
-            for (int i = 0; i < HEAD_DIM / 8; i++) {
-                int column = i * 8 + 2 * t, owner = column / share;
-                store_remote2(gathered + (part * GROUP + r) * share + column % share, owner, o[i][2 * h], o[i][2 * h + 1]);
-            }
-            for (int k = t; k < ranks; k += 4) store_remote2(ends + (part * GROUP + r) * 2, k, m[h], l[h]);
-        }
-        cluster_sync();
-        // Four lanes share a pair of columns, each a quarter of the parts.
-        for (int i = threadIdx.x; i < (2 * GROUP * share + 31) / 32 * 32; i += 128) {
-            int pair = min(i / 4, GROUP * share / 2 - 1), r = pair / (share / 2), d = pair % (share / 2) * 2;
-            float high = NOTHING, total = 0.f, x = 0.f, y = 0.f;
-            for (int k = 0; k < ranks; k++) high = fmaxf(high, ends[((k * 4 + (i & 3)) * GROUP + r) * 2]);
-            high = fmaxf(high, __shfl_xor_sync(~0u, high, 1));
-            high = fmaxf(high, __shfl_xor_sync(~0u, high, 2));
-            for (int k = 0; k < ranks; k++) {
-                int from = (k * 4 + (i & 3)) * GROUP + r;
-                float2 end2 = *(const float2*)(ends + from * 2), v2 = *(const float2*)(gathered + from * share + d);
-                float f = exp2_fast(end2.x - high);
-                total += f * end2.y;
-                x += f * v2.x;
-                y += f * v2.y;
-            }
-            for (int k = 1; k <= 2; k *= 2) { total += __shfl_xor_sync(~0u, total, k); x += __shfl_xor_sync(~0u, x, k); y += __shfl_xor_sync(~0u, y, k); }
-            if ((i & 3) == 0 && i / 4 == pair) *(u32*)(target + r * HEAD_DIM + split * share + d) = Pair<T_IN>::of(x / total, y / total);
-        }
-        return;
-    }
-#endif
-    __syncthreads();
-    float* parts = (float*)rings;   // [4][GROUP][HEAD_DIM]
+#if RANKS > 1
+    // Each CTA of the cluster gets its columns of all warps' sums, with their largest scores and total weights, and merges them.
+    constexpr int SHARE = HEAD_DIM / RANKS, PAIRS = GROUP * SHARE / 2;
+    float* gathered = (float*)(rings + 4 * STAGES * PAGE_BYTES);   // [RANKS · 4][GROUP][SHARE]
+    float* ends = gathered + 4 * GROUP * HEAD_DIM;                 // [RANKS · 4][GROUP][2]
+    int part = split * 4 + warp, t = lane & 3;
+    cluster_wait();   // all have begun
 #pragma unroll
     for (int h = 0; h < HALVES; h++) {
-        int r = g + 8 * h;
+        int r = (lane >> 2) + 8 * h;
         if (r >= GROUP) continue;
-        if (t == 0) { largest[warp * GROUP + r] = m[h]; weight[warp * GROUP + r] = l[h]; }
 #pragma unroll
-        for (int i = 0; i < HEAD_DIM / 8; i++) *(float2*)(parts + (warp * GROUP + r) * HEAD_DIM + i * 8 + 2 * t) = make_float2(o[i][2 * h], o[i][2 * h + 1]);
+        for (int i = 0; i < HEAD_DIM / 8; i++) {
+            int column = i * 8 + 2 * t;
+            store_remote2(gathered + (part * GROUP + r) * SHARE + column % SHARE, column / SHARE, sums.o[i][2 * h], sums.o[i][2 * h + 1]);
+        }
+        for (int k = t; k < RANKS; k += 4) store_remote2(ends + (part * GROUP + r) * 2, k, sums.m[h], sums.l[h]);
     }
+    cluster_sync();
+    // Four lanes share a pair of columns, each a quarter of the parts.
+    for (int i = threadIdx.x; i < (4 * PAIRS + 31) / 32 * 32; i += 128) {
+        int pair = min(i / 4, PAIRS - 1), r = pair / (SHARE / 2), d = pair % (SHARE / 2) * 2;
+        float2 end2[RANKS], v[RANKS];
+#pragma unroll
+        for (int k = 0; k < RANKS; k++) {
+            int from = (k * 4 + (i & 3)) * GROUP + r;
+            end2[k] = *(const float2*)(ends + from * 2);
+            v[k] = *(const float2*)(gathered + from * SHARE + d);
+        }
+        float high = NOTHING, total = 0.f, x = 0.f, y = 0.f;
+#pragma unroll
+        for (int k = 0; k < RANKS; k++) high = fmaxf(high, end2[k].x);
+        high = fmaxf(high, __shfl_xor_sync(~0u, high, 1));
+        high = fmaxf(high, __shfl_xor_sync(~0u, high, 2));
+#pragma unroll
+        for (int k = 0; k < RANKS; k++) {
+            float f = exp2_fast(end2[k].x - high);
+            total += f * end2[k].y;
+            x += f * v[k].x;
+            y += f * v[k].y;
+        }
+#pragma unroll
+        for (int k = 1; k <= 2; k *= 2) { total += __shfl_xor_sync(~0u, total, k); x += __shfl_xor_sync(~0u, x, k); y += __shfl_xor_sync(~0u, y, k); }
+        if ((i & 3) == 0 && i / 4 == pair) *(u32*)(target + r * HEAD_DIM + split * SHARE + d) = Pair<T_IN>::of(x / total, y / total);
+    }
+#else
+    __shared__ float largest[4 * GROUP], weight[4 * GROUP];
+    __shared__ u32 arrived;
+    int place = blockIdx.z * a.kv_heads + head;
+    __syncthreads();
+    float* parts = (float*)rings;
+    sums.store(parts, largest, weight, warp, lane);
     __syncthreads();
     float* partial = a.partials + ((i64)place * gridDim.y + split) * GROUP * (HEAD_DIM + 2);
     for (int i = threadIdx.x; i < GROUP * HEAD_DIM / 2; i += 128) {
         int r = i / (HEAD_DIM / 2), d = i % (HEAD_DIM / 2) * 2;
-        float high = NOTHING, total = 0.f, x = 0.f, y = 0.f;
-        for (int w = 0; w < 4; w++) high = fmaxf(high, largest[w * GROUP + r]);
-        for (int w = 0; w < 4; w++) {
-            float f = exp2_fast(largest[w * GROUP + r] - high);
-            float2 v = *(float2*)(parts + (w * GROUP + r) * HEAD_DIM + d);
-            total += f * weight[w * GROUP + r];
-            x += f * v.x;
-            y += f * v.y;
-        }
-        if (gridDim.y == 1) *(u32*)(target + r * HEAD_DIM + d) = Pair<T_IN>::of(x / total, y / total);
+        float4 merged = merge_warps(parts, largest, weight, r, d);
+        if (gridDim.y == 1) *(u32*)(target + r * HEAD_DIM + d) = Pair<T_IN>::of(merged.x / merged.w, merged.y / merged.w);
         else {
-            *(float2*)(partial + r * (HEAD_DIM + 2) + d) = make_float2(x, y);
-            if (d == 0) *(float2*)(partial + r * (HEAD_DIM + 2) + HEAD_DIM) = make_float2(high, total);
+            *(float2*)(partial + r * (HEAD_DIM + 2) + d) = make_float2(merged.x, merged.y);
+            if (d == 0) *(float2*)(partial + r * (HEAD_DIM + 2) + HEAD_DIM) = make_float2(merged.z, merged.w);
         }
     }
     if (gridDim.y == 1) return;
@@ -321,4 +224,5 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         }
         *(u32*)(target + r * HEAD_DIM + d) = Pair<T_IN>::of(x / total, y / total);
     }
+#endif
 }
