@@ -38,6 +38,11 @@ public static class CudaBenchmark
             ProductBenchmark.Run([.. (Option(args, "--rows") ?? "8,16,32,64,128").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))], Option(args, "--only"));
             return 0;
         }
+        if (args.Contains("--tune"))
+        {
+            TuneBenchmark.Run(_options, shape, [.. (Option(args, "--rows") ?? "1,8,64").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))]);
+            return 0;
+        }
         if (args.Contains("--gaps"))
         {
             GapBenchmark.Run(_options, shape);

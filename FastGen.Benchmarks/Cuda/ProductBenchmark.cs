@@ -29,7 +29,7 @@ internal static class ProductBenchmark
             {
                 string label = $"{shape.Name} {name}";
                 if (only is not null && !label.Contains(only, StringComparison.OrdinalIgnoreCase)) continue;
-                using CudaBackend own = new(), library = new(options: new CudaOptions { SkinnyRows = 0 });
+                using CudaBackend own = new(options: new CudaOptions { SkinnyRows = 128 }), library = new(options: new CudaOptions { SkinnyRows = 0 });
                 Measure(own, library, label, outputs, columns, gated, accumulate, rowCounts);
             }
         }
@@ -43,13 +43,13 @@ internal static class ProductBenchmark
         byte[] pattern = Pattern();
         Tensor gamma = Filled(own, pattern, 1, columns, DType.F32);
         NormWeights rms = new(NormKind.Rms, gamma, null, 1e-5f);
-        double TimeWith(CudaBackend backend, LinearWeights[] weights, int rows, SkinnyTile? tile, SlimCut? cut = null, bool normed = false)
+        double TimeWith(CudaBackend backend, LinearWeights[] weights, int rows, SkinnyTile? tile, bool normed = false)
         {
             bool head = outputs > 100_000;
             Tensor input = Filled(backend, pattern, rows, columns, normed ? DType.F32 : DType.BF16);
             NormWeights? norm = normed ? rms : null;
             Tensor output = backend.Allocate(accumulate || head ? DType.F32 : DType.BF16, rows, outputs);
-            (backend.ForcedTile, backend.ForcedCut, backend.UsesSlim) = (tile, cut, tile is null);
+            backend.ForcedTile = _ => tile;
             double time = backend.TimeRecorded(
                 () =>
                 {
@@ -60,7 +60,7 @@ internal static class ProductBenchmark
                     }
                 },
                 runs: 5) / launches;
-            (backend.ForcedTile, backend.ForcedCut, backend.UsesSlim) = (null, null, true);
+            backend.ForcedTile = null;
             return time;
         }
         void Print(int rows, string variant, double time) =>
@@ -76,17 +76,12 @@ internal static class ProductBenchmark
                 foreach (GemvCut cut in (GemvCut[])[new(1, 1, 4), new(1, 2, 4), new(1, 4, 4), new(2, 1, 2), new(2, 1, 4), new(2, 1, 8), new(2, 2, 4), new(3, 1, 2), new(3, 1, 4), new(4, 1, 2), new(4, 1, 4)])
                 {
                     if (cut.Unroll * (rows == 3 ? 4 : rows) > 32) continue;
-                    own.ForcedGemv = cut;
+                    own.ForcedGemv = _ => cut;
                     Print(rows, cut.ToString(), TimeWith(own, matrices, rows, null));
                     if (!accumulate) Print(rows, $"{cut}, with norm", TimeWith(own, matrices, rows, null, normed: true));
                     own.ForcedGemv = null;
                 }
                 continue;
-            }
-            foreach (SlimCut cut in Cuts(columns, rows))
-            {
-                Print(rows, cut.ToString(), TimeWith(own, matrices, rows, null, cut));
-                if (!accumulate) Print(rows, $"{cut}, with norm", TimeWith(own, matrices, rows, null, cut, normed: true));
             }
             Print(rows, "cuBLASLt and epilogue", TimeWith(library, libraryMatrices, rows, null));
             foreach (SkinnyTile tile in Tiles(own.Multiprocessors, outputs, columns, gated, rows))
@@ -99,21 +94,6 @@ internal static class ProductBenchmark
                 {
                     Console.WriteLine($"{label} {rows} {tile}: {exception.Message}");
                 }
-            }
-        }
-    }
-
-    private static IEnumerable<SlimCut> Cuts(int columns, int rows)
-    {
-        int operands = rows <= 8 ? 1 : 2;
-        foreach (int warps in (int[])[4, 8, 16])
-        {
-            int chunks = (columns + (32 * warps) - 1) / (32 * warps);
-            if (rows > 16 || chunks * operands * 4 > 64 || chunks > 16) continue;
-            foreach (int ahead in (int[])[2, 4, 8])
-            {
-                if ((ahead % chunks == 0 || chunks % ahead == 0) && (4 / operands) % Math.Max(ahead / chunks, 1) == 0) yield return new SlimCut(warps, ahead, 16 / warps);
-                if (warps == 8 && (ahead % chunks == 0 || chunks % ahead == 0) && (4 / operands) % Math.Max(ahead / chunks, 1) == 0) yield return new SlimCut(warps, ahead, 1);
             }
         }
     }

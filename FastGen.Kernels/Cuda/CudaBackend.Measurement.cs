@@ -18,17 +18,11 @@ public sealed unsafe partial class CudaBackend
     /// <summary>The multiprocessors of the device.</summary>
     internal int Multiprocessors => _device.Multiprocessors;
 
-    /// <summary>The tile that skinny.cu takes for every product; null for each product's own.</summary>
-    internal SkinnyTile? ForcedTile { set => _products.ForcedTile = value; }
+    /// <summary>The tiles that skinny.cu takes; null, from it or for it, for each product's own.</summary>
+    internal Func<ProductSize, SkinnyTile?>? ForcedTile { set => _products.ForcedTile = value; }
 
-    /// <summary>The cut that slim.cu takes for every product; null for each product's own.</summary>
-    internal SlimCut? ForcedCut { set => _products.ForcedCut = value; }
-
-    /// <summary>The cut that gemv.cu takes for every product; null for each product's own.</summary>
-    internal GemvCut? ForcedGemv { set => _products.ForcedGemv = value; }
-
-    /// <summary>Whether products of 5 to 16 rows go to slim.cu.</summary>
-    internal bool UsesSlim { set => _products.UsesSlim = value; }
+    /// <summary>The cuts that gemv.cu takes; null, from it or for it, for each product's own.</summary>
+    internal Func<ProductSize, GemvCut?>? ForcedGemv { set => _products.ForcedGemv = value; }
 
     /// <summary>Drops all recorded steps, for measurements that change what a step does.</summary>
     internal void ForgetRecordings()

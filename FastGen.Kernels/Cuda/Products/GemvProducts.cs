@@ -15,12 +15,12 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
     private const int MaxWarps = 16;
     private const int WarpsWanted = 8;
     private const int LoadsInFlight = 8;
-    private const int ManyOutputs = 65536;
+    private const int PerMultiprocessor = 3;
 
     private readonly Dictionary<int, (int Warps, int Vectors)> _splits = [];
 
-    /// <summary>The cut that all products take instead of their own, for measurements; null for none.</summary>
-    public GemvCut? Forced { get; set; }
+    /// <summary>The cuts that products take instead of their own, for measurements; null, from it or for it, for none.</summary>
+    public Func<ProductSize, GemvCut?>? Forced { get; set; }
 
     /// <summary>Whether the kernel serves this product.</summary>
     public bool Serves(in LinearInput input, Tensor weight) =>
@@ -31,7 +31,12 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
     {
         int rows = input.Rows.Rows, paddedRows = rows == 3 ? 4 : rows, columns = weights.Inputs;
         (int warps, int vectors) = SplitOf(columns, rows);
-        int groups = Forced?.Groups ?? Math.Max(1, WarpsWanted / warps), unroll = Forced?.Unroll ?? Unroll(vectors, paddedRows);
+        GemvCut? forced = Forced?.Invoke(new ProductSize(output.Columns, columns, gated));
+        int groups = forced?.Groups ?? Math.Max(1, WarpsWanted / warps), logical = output.Columns * (gated ? 2 : 1);
+        // All CTAs resident at once, evenly spread: one of many warps or registers an SM, else as many as fit by their registers.
+        int perMultiprocessor = forced?.PerMultiprocessor ?? (warps * groups > WarpsWanted ? 1 : rows > 1 || vectors > 2 ? 2 : PerMultiprocessor);
+        int grid = Math.Min(perMultiprocessor * device.Multiprocessors, output.Columns);
+        int unroll = forced?.Unroll ?? Unroll(vectors, paddedRows, (logical + (grid * groups) - 1) / (grid * groups));
         KernelConstants constants = new()
         {
             In = input.Rows.Type,
@@ -56,20 +61,16 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
             Outputs = output.Columns,
             Rows = rows,
         };
-        int logical = output.Columns * (gated ? 2 : 1);
-        // All CTAs resident at once, evenly spread: one of many warps an SM, else two, four where the kernel runs long.
-        int perMultiprocessor = Forced?.PerMultiprocessor ?? (warps * groups > WarpsWanted ? 1 : output.Columns >= ManyOutputs ? 4 : 2);
-        int grid = Math.Min(perMultiprocessor * device.Multiprocessors, output.Columns);
         // Shared memory beyond need keeps the next kernel's CTAs from piling up on the multiprocessors that are free first.
         int sharedBytes = Math.Max(((logical / grid) + 4) * paddedRows * (warps + 1) * sizeof(float), device.SharedBytesPerBlock / (perMultiprocessor + 1) + 2048);
         kernels.Get("gemv", "gemv", constants).Launch(arguments, (grid, 1, 1), warps * groups * 32, sharedBytes);
     }
 
-    // A power of two of sums a lane, at most 32.
-    private static int Unroll(int vectors, int rows)
+    // A power of two of sums a lane, at most 32, and no more rows than a group of warps has.
+    private static int Unroll(int vectors, int rows, int rowsOfGroup)
     {
         int unroll = 1;
-        while (2 * unroll * vectors <= LoadsInFlight && 2 * unroll * rows <= 32 && (rows < MaxRows || unroll < 2)) unroll *= 2;
+        while (unroll < rowsOfGroup && 2 * unroll * vectors <= LoadsInFlight && 2 * unroll * rows <= 32 && (rows < MaxRows || unroll < 2)) unroll *= 2;
         return unroll;
     }
 

@@ -11,20 +11,13 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
 
     private readonly CublasProducts _cublas = new(device, scratch);
     private readonly GemvProducts _gemv = new(device, kernels);
-    private readonly SlimProducts _slim = new(device, kernels);
     private readonly SkinnyProducts _skinny = new(device, kernels, skinnyRows);
 
     /// <summary>See <see cref="SkinnyProducts.Forced"/>.</summary>
-    public SkinnyTile? ForcedTile { set => _skinny.Forced = value; }
-
-    /// <summary>See <see cref="SlimProducts.Forced"/>.</summary>
-    public SlimCut? ForcedCut { set => _slim.Forced = value; }
+    public Func<ProductSize, SkinnyTile?>? ForcedTile { set => _skinny.Forced = value; }
 
     /// <summary>See <see cref="GemvProducts.Forced"/>.</summary>
-    public GemvCut? ForcedGemv { set => _gemv.Forced = value; }
-
-    /// <summary>Whether slim.cu is asked at all.</summary>
-    public bool UsesSlim { get; set; } = true;
+    public Func<ProductSize, GemvCut?>? ForcedGemv { set => _gemv.Forced = value; }
 
     /// <summary>output = norm(input), row by row.</summary>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
@@ -40,11 +33,6 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         if (_gemv.Serves(input, weights.Weight))
         {
             _gemv.Run(output, input, weights, activation, gated: false, accumulate);
-            return;
-        }
-        if (UsesSlim && SlimProducts.Serves(input, weights.Weight))
-        {
-            _slim.Run(output, input, weights, activation, gated: false, accumulate);
             return;
         }
         Tensor rows = Prepared(input, weights.Weight.Type);
@@ -69,11 +57,6 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         if (_gemv.Serves(input, gateUp.Weight))
         {
             _gemv.Run(output, input, gateUp, activation, gated: true, accumulate: false);
-            return;
-        }
-        if (UsesSlim && SlimProducts.Serves(input, gateUp.Weight))
-        {
-            _slim.Run(output, input, gateUp, activation, gated: true, accumulate: false);
             return;
         }
         Tensor rows = Prepared(input, gateUp.Weight.Type);

@@ -12,8 +12,8 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
 
     private readonly Dictionary<(nint Data, int Rows, int Columns, int Box), TensorMap> _maps = [];
 
-    /// <summary>The tile that all products take instead of their own, for measurements; null for none.</summary>
-    public SkinnyTile? Forced { get; set; }
+    /// <summary>The tiles that products take instead of their own, for measurements; null, from it or for it, for none.</summary>
+    public Func<ProductSize, SkinnyTile?>? Forced { get; set; }
 
     /// <summary>Whether the kernel serves this product; the input has the weights' type.</summary>
     public bool Serves(int rows, Tensor weight) =>
@@ -23,7 +23,8 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
     public void Run(Tensor output, Tensor input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
         int rows = RowTile(input.Rows);
-        SkinnyTile tile = Forced ?? SkinnyTile.For(device.Multiprocessors, output.Columns, weights.Inputs, rows, gated);
+        ProductSize size = new(output.Columns, weights.Inputs, gated);
+        SkinnyTile tile = Forced?.Invoke(size) ?? SkinnyTile.For(size, rows, device.Multiprocessors);
         int outputs = gated ? tile.Rows / 2 : tile.Rows, tiles = (output.Columns + outputs - 1) / outputs;
         KernelConstants constants = new()
         {

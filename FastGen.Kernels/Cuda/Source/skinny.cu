@@ -88,9 +88,7 @@ KERNEL __launch_bounds__(THREADS + 32) skinny(const __grid_constant__ SkinnyArgu
     for (int i = 0; i < HELD; i++)
 #pragma unroll
         for (int j = 0; j < BN / 2; j++) sums[i][j] = 0.f;
-    int s = 0;
-    u32 parity = 0;
-    for (int b = 0; b < count; b++) {
+    auto multiply = [&](int s, u32 parity) {
         barrier_wait(full + 8 * s, parity);
         u32 weights = ring + s * STAGE_BYTES + tile_row * 128, input = ring + s * STAGE_BYTES + INPUT_OFFSET;
         wgmma_begin();
@@ -99,9 +97,20 @@ KERNEL __launch_bounds__(THREADS + 32) skinny(const __grid_constant__ SkinnyArgu
 #pragma unroll
             for (int i = 0; i < HELD; i++)
                 Wgmma<T_WEIGHT, BN>::add(sums[i], wgmma_operand(weights + (k / 4) * BM * 128 + i * 8192 + (k % 4) * 32), wgmma_operand(input + (k / 4) * BN * 128 + (k % 4) * 32));
-        wgmma_finish();
-        if (lane == 0) barrier_arrive(empty + 8 * s);
-        if (++s == STAGES) { s = 0; parity ^= 1; }
+        wgmma_commit();
+    };
+    if (count <= STAGES) {   // all of it is in the ring: no stage need be free before the end
+        for (int b = 0; b < count; b++) multiply(b, 0);
+        wgmma_wait();
+    } else {
+        int s = 0;
+        u32 parity = 0;
+        for (int b = 0; b < count; b++) {
+            multiply(s, parity);
+            wgmma_wait();
+            if (lane == 0) barrier_arrive(empty + 8 * s);
+            if (++s == STAGES) { s = 0; parity ^= 1; }
+        }
     }
 
     // The CTA's share of the outputs, four a turn. What they are added to is fetched while the sums travel.
