@@ -15,7 +15,6 @@ internal static class GapBenchmark
     private const int Context = 512;
     private const int Steps = 64;
     private const int SkippedSteps = 4;
-    private const int Rounds = 3;
 
     public static void Run(CudaOptions options, string? only)
     {
@@ -49,32 +48,6 @@ internal static class GapBenchmark
         double step = Median(whole), idle = Median(gaps), staged = Median(staging);
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{shape.Name}, decode of {sequences}: {plain:F0} µs a step ({marked:F0} with marks); on the device {step:F1} µs, from end to begin {idle:F1} µs (largest {gaps.Max():F1}), metadata {staged:F1} µs: {(idle + staged) / step:P2} of the step"));
         Console.WriteLine("  steps: " + string.Join(' ', steps.Take(12).Select((times, i) => string.Create(CultureInfo.InvariantCulture, $"{(i == 0 ? 0 : times.Begin - steps[i - 1].End):F0}+{times.Staged - times.Begin:F0}+{times.End - times.Staged:F0}"))));
-        if (sequences is not (8 or 64)) return;
-        Operations[] variants = [Operations.All, Operations.All & ~Operations.Sample, Operations.All & ~Operations.Ends, Operations.All & ~Operations.Head, Operations.All & ~Operations.Down];
-        List<double>[] walls = [.. variants.Select(_ => new List<double>())], devices = [.. variants.Select(_ => new List<double>())];
-        for (int round = 0; round < Rounds; round++)
-        {
-            for (int v = 0; v < variants.Length; v++)
-            {
-                model.Operations = variants[v];
-                backend.ForgetRecordings();
-                runner.Rewind(sequences, Context);
-                runner.Decode(sequences, 6);
-                runner.Rewind(sequences, Context);
-                walls[v].Add(runner.Decode(sequences, Steps) / Steps * 1e6);
-                runner.Rewind(sequences, Context);
-                backend.BeginTimeline();
-                runner.Decode(sequences, Steps / 2);
-                IReadOnlyList<StepTimes> times = backend.EndTimeline();
-                devices[v].Add(Median([.. times.Skip(SkippedSteps).Select(t => t.End - t.Staged)]));
-            }
-        }
-        for (int v = 0; v < variants.Length; v++)
-        {
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  {(v == 0 ? "all" : $"without {Operations.All & ~variants[v]}"),-16} {Median(walls[v]),8:F1} µs a step, recording alone {Median(devices[v]),8:F1} µs ({string.Join(' ', walls[v].Select(t => t.ToString("F0", CultureInfo.InvariantCulture)))})"));
-        }
-        model.Operations = Operations.All;
-        backend.ForgetRecordings();
     }
 
     private static double Median(List<double> values)

@@ -13,7 +13,7 @@ internal static class TuneBenchmark
 {
     private const int MaxContext = 8192;
     private const int Context = 512;
-    private const int Steps = 40;
+    private const int Steps = 24;
 
     private static readonly GemvCut[] GemvCuts = [new(1, 2, 4), new(2, 1, 2), new(2, 1, 4), new(2, 2, 4), new(3, 1, 2), new(3, 1, 4), new(4, 1, 2)];
 
@@ -37,7 +37,7 @@ internal static class TuneBenchmark
         {
             backend.ForgetRecordings();
             double best = double.PositiveInfinity;
-            for (int i = 0; i < 3; i++)
+            for (int i = 0; i < 2; i++)
             {
                 runner.Rewind(rows, Context);
                 if (i == 0) runner.Decode(rows, 6);
