@@ -78,8 +78,18 @@ public sealed unsafe partial class CudaBackend
     /// <summary>Queues the operations of a step.</summary>
     internal void Queue(Action<int, int> forward, int rows, int logitRows)
     {
-        forward(rows, logitRows);
-        StorePending();
+        _products.Defers = true;
+        try
+        {
+            forward(rows, logitRows);
+            StorePending();
+            _products.Flush();
+        }
+        finally
+        {
+            _products.Defers = false;
+            _products.Drop();
+        }
     }
 
     private static int Longest(ReadOnlySpan<int> contexts)
@@ -93,6 +103,7 @@ public sealed unsafe partial class CudaBackend
     private BatchView View(RaggedBatch batch)
     {
         StorePending();
+        _products.Flush();
         if (_current != batch)
         {
             _device.MakeCurrent();

@@ -127,6 +127,36 @@ public sealed class CudaStepTests(bool hopper) : CudaFixture
         for (int step = 0; step < 3; step++) Step([.. Enumerable.Range(0, sequences).Select(slot => (slot, 1))]);
     }
 
+    // In a step a product that adds to the residual stream waits for the one after it, whose norm it prepares.
+    [Test]
+    public void Linear_SumsThenNorms_AgreesWithReference([Values(DType.BF16, DType.F16)] DType type, [Values(1, 5, 8, 27, 64, 100, 128)] int rows)
+    {
+        const int Hidden = 520, Mlp = 1024;
+        StepLimits limits = new(Tokens: 128, Sequences: 1, 16, BlocksPerSequence: 9);
+        Prepare(limits, 2, 2, 16, type);
+        Twin out1 = Weights(type, Hidden, Mlp, 1 / MathF.Sqrt(Mlp)), gateUp = Weights(type, 2 * Mlp, Hidden, 1 / MathF.Sqrt(Hidden)), down = Weights(type, Hidden, Mlp, 1 / MathF.Sqrt(Mlp)), head = Weights(type, Mlp, Hidden, 1 / MathF.Sqrt(Hidden));
+        Twin attended = Activations(type, rows, Mlp), hidden = Activations(DType.F32, rows, Hidden, 3), mlp = Activations(type, rows, Mlp), last = Activations(DType.F32, rows, Mlp), gamma = Vector(Hidden, 0.3f, 1), bias = Vector(Hidden);
+        RaggedBatch batch = new Pool(limits, Random).Batch([(0, rows)]);
+        foreach (IBackend backend in (IBackend[])[Cuda, Reference])
+        {
+            Tensor On(Twin twin) => backend == Cuda ? twin.Cuda : twin.Reference;
+            NormWeights norm = new(NormKind.Rms, On(gamma), null, 1e-6f);
+            long ticket = backend.Submit(batch, (_, _) =>
+            {
+                backend.Linear(On(hidden), new LinearInput(On(attended)), new LinearWeights(On(out1), On(bias)), accumulate: true);
+                backend.GatedLinear(On(mlp), new LinearInput(On(hidden), norm), new LinearWeights(On(gateUp)), Activation.Silu);
+                backend.Linear(On(hidden), new LinearInput(On(mlp)), new LinearWeights(On(down)), accumulate: true);
+                backend.Linear(On(last), new LinearInput(On(hidden), norm), new LinearWeights(On(head)));
+                backend.Linear(On(hidden), new LinearInput(On(attended)), new LinearWeights(On(out1)), accumulate: true);
+            });
+            backend.Collect(ticket, new int[1]);
+        }
+
+        AssertClose(mlp, type, slack: 3);
+        AssertClose(last, type, slack: 3);
+        AssertClose(hidden, type, slack: 2);
+    }
+
     [TestCase(DType.F32, DType.F32)]
     [TestCase(DType.BF16, DType.F32)]
     [TestCase(DType.F16, DType.F16)]
