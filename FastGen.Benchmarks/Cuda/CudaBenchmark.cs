@@ -32,7 +32,8 @@ public static class CudaBenchmark
         _options = new CudaOptions();
         if (Option(args, "--skinny") is { } rows) _options = _options with { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) };
         if (args.Contains("--no-streams")) _options = _options with { AttentionStreams = false };
-        if (Option(args, "--stages") is { } stages) _options = _options with { AttentionStages = int.Parse(stages, CultureInfo.InvariantCulture) };
+        if (args.Contains("--no-prepared")) _options = _options with { PreparesNorms = false };
+        if (Option(args, "--slots") is { } slots) _options = _options with { AttentionSlots = int.Parse(slots, CultureInfo.InvariantCulture) };
         if (args.Contains("--products"))
         {
             ProductBenchmark.Run([.. (Option(args, "--rows") ?? "8,16,32,64,128").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))], Option(args, "--only"));

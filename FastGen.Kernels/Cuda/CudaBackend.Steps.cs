@@ -58,7 +58,7 @@ public sealed unsafe partial class CudaBackend
             if (_replayable)
             {
                 int rows = StepGraphs.Bucket(batch.TokenCount, Math.Min(batch.Limits.Sequences, batch.Limits.Tokens));
-                _graphs.Run(new StepKey(forward, rows, Splits(rows), Stages(Steps.HeadDim, Splits(rows))), this);
+                _graphs.Run(new StepKey(forward, rows, Splits(rows), Slots(Steps.HeadDim, Splits(rows))), this);
             }
             else
             {
@@ -78,7 +78,7 @@ public sealed unsafe partial class CudaBackend
     /// <summary>Queues the operations of a step.</summary>
     internal void Queue(Action<int, int> forward, int rows, int logitRows)
     {
-        _products.Defers = true;
+        _products.Defers = _options.PreparesNorms;
         try
         {
             forward(rows, logitRows);

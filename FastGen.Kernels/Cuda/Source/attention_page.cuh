@@ -59,14 +59,16 @@ struct Running {
     // Takes page p, whose keys and values lie in shared memory.
     DEVICE void add(const Queries& queries, u32 keys, u32 values, int p, int position, int oldest, float scale, const float (&slope)[2], int lane) {
         int t = lane & 3, r = (lane & 7) + ((lane >> 4) << 3);
-        float score[2][4] = {};
+        float score[2][4] = {}, odd[2][4] = {};   // two sums each, for shorter chains
 #pragma unroll
         for (int k = 0; k < HEAD_DIM / 16; k++) {
             u32 b[4], q4[4] = {queries.at[k][0], TALL ? queries.at[k][2 % (TALL ? 4 : 2)] : 0u, queries.at[k][1], TALL ? queries.at[k][3 % (TALL ? 4 : 2)] : 0u};
             load_matrices(b, keys + chunk_offset(r, 2 * k + ((lane >> 3) & 1)));
-            Mma<T_IN>::add(score[0], q4, b[0], b[1]);
-            Mma<T_IN>::add(score[1], q4, b[2], b[3]);
+            Mma<T_IN>::add(k % 2 ? odd[0] : score[0], q4, b[0], b[1]);
+            Mma<T_IN>::add(k % 2 ? odd[1] : score[1], q4, b[2], b[3]);
         }
+#pragma unroll
+        for (int i = 0; i < 4; i++) { score[0][i] += odd[0][i]; score[1][i] += odd[1][i]; }
         float shrink[2] = {1.f, 1.f};
         u32 pa[4] = {0, 0, 0, 0};
 #pragma unroll

@@ -6,14 +6,15 @@
 // value, which saves a launch; the rows themselves are left as they were.
 #include "attention_page.cuh"
 
-#define STAGES SHAPE_A
+#define SLOTS SHAPE_A       // pages in flight, the warps' in turn
+#define STAGES (SLOTS / 4)  // of every warp
 #define RANKS SHAPE_B       // CTAs of a cluster, which has the splits of a sequence and head; 1 for none
 
 KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     extern __shared__ __align__(128) char rings[];
     __shared__ __align__(16) T_IN q[GROUP * QUERY_PITCH];
 #if HOPPER
-    __shared__ __align__(8) u64 barriers[4 * STAGES];
+    __shared__ __align__(8) u64 barriers[SLOTS];
 #endif
     int head = blockIdx.x, split = blockIdx.y, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     const int* data = a.batch.data;
@@ -31,7 +32,7 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
 #if RANKS > 1
     cluster_arrive_relaxed();
 #endif
-    u32 ring = shared_address(rings) + warp * STAGES * PAGE_BYTES;
+    u32 ring = shared_address(rings) + warp * PAGE_BYTES;   // and every fourth page from there
 #if FUSED
     int rotary_row = position + data[a.batch.rotary_bases + sequence];
     // The split with the newest page has one warp for the new key and another for the new value.
@@ -51,24 +52,25 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         return page_address(p, __shfl_sync(~0u, own_block, fetched++ % 32));
     };
 #if HOPPER
-    u32 barrier = shared_address(barriers + warp * STAGES);
+    u32 barrier = shared_address(barriers + warp);
+    int stages = (SLOTS + 3 - warp) / 4;
     auto fetch = [&](int s) {
         const char* from = next_page();
-        if (lane == 0) { barrier_expect(barrier + 8 * s, PAGE_BYTES); bulk_copy(ring + s * PAGE_BYTES, from, PAGE_BYTES, barrier + 8 * s); }
+        if (lane == 0) { barrier_expect(barrier + 32 * s, PAGE_BYTES); bulk_copy(ring + s * 4 * PAGE_BYTES, from, PAGE_BYTES, barrier + 32 * s); }
     };
     if (lane == 0) {
-        for (int s = 0; s < STAGES; s++) barrier_init(barrier + 8 * s, 1);
+        for (int s = 0; s < stages; s++) barrier_init(barrier + 32 * s, 1);
         barrier_init_fence();
     }
     __syncwarp();
     // Old pages are on their way before the previous kernel ends; the newest holds a token of this step, which FUSED puts in by itself.
-    for (int s = 0; s < STAGES; s++) if (begin + warp + 4 * s < end && (FUSED || begin + warp + 4 * s != last)) fetch(s);
+    for (int s = 0; s < stages; s++) if (begin + warp + 4 * s < end && (FUSED || begin + warp + 4 * s != last)) fetch(s);
     wait_for_previous();
-    if (!FUSED) for (int s = 0; s < STAGES; s++) if (begin + warp + 4 * s < end && begin + warp + 4 * s == last) fetch(s);
+    if (!FUSED) for (int s = 0; s < stages; s++) if (begin + warp + 4 * s < end && begin + warp + 4 * s == last) fetch(s);
 #else
     auto fetch = [&](int s) {
         const char* from = next_page();
-        for (int i = lane * 16; i < PAGE_BYTES; i += 512) copy16(ring + s * PAGE_BYTES + i, from + i, true);
+        for (int i = lane * 16; i < PAGE_BYTES; i += 512) copy16(ring + s * 4 * PAGE_BYTES + i, from + i, true);
     };
     wait_for_previous();
     for (int s = 0; s < STAGES - 1; s++) {
@@ -106,32 +108,32 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     float slope[2], scale = a.scale * 1.44269504f;
     load_slopes(a, head, lane, slope);
     int s = 0;
+#if HOPPER
     u32 parity = 0;
+#endif
     for (int p = begin + warp; p < end; p += 4) {
 #if HOPPER
-        barrier_wait(barrier + 8 * s, parity);
+        barrier_wait(barrier + 32 * s, parity);
 #else
-        if (STAGES == 1) { fetch(0); commit_copies(); }
-        wait_for_copies<STAGES == 1 ? 0 : STAGES - 2>();
+        wait_for_copies<STAGES - 2>();
         __syncwarp();
-        if (STAGES > 1) {
-            int ahead = p + 4 * (STAGES - 1);
-            if (ahead < end) fetch(s == 0 ? STAGES - 1 : s - 1);
-            commit_copies();
-        }
+        if (p + 4 * (STAGES - 1) < end) fetch(s == 0 ? STAGES - 1 : s - 1);
+        commit_copies();
 #endif
-        u32 keys = ring + s * PAGE_BYTES;
+        u32 keys = ring + s * 4 * PAGE_BYTES;
 #if FUSED
-        if (p == last) finish_page(rings + (warp * STAGES + s) * PAGE_BYTES, context - p * 16, fresh, lane);
+        if (p == last) finish_page(rings + (s * 4 + warp) * PAGE_BYTES, context - p * 16, fresh, lane);
 #else
-        if (p == last) finish_page(rings + (warp * STAGES + s) * PAGE_BYTES, context - p * 16, nullptr, lane);
+        if (p == last) finish_page(rings + (s * 4 + warp) * PAGE_BYTES, context - p * 16, nullptr, lane);
 #endif
         sums.add(queries, keys, keys + PAGE_BYTES / 2, p, position, oldest, scale, slope, lane);
         __syncwarp();
 #if HOPPER
-        if (p + 4 * STAGES < end) fetch(s);   // never the newest page's turn before the wait: it is the last of all
+        if (p + 4 * stages < end) fetch(s);   // never the newest page's turn before the wait: it is the last of all
+        if (++s == stages) { s = 0; parity ^= 1; }
+#else
+        if (++s == STAGES) s = 0;
 #endif
-        if (++s == STAGES) { s = 0; parity ^= 1; }
     }
 #if !HOPPER
     wait_for_copies<0>();
@@ -141,7 +143,7 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
 #if RANKS > 1
     // Each CTA of the cluster gets its columns of all warps' sums, with their largest scores and total weights, and merges them.
     constexpr int SHARE = HEAD_DIM / RANKS, PAIRS = GROUP * SHARE / 2;
-    float* gathered = (float*)(rings + 4 * STAGES * PAGE_BYTES);   // [RANKS · 4][GROUP][SHARE]
+    float* gathered = (float*)(rings + SLOTS * PAGE_BYTES);   // [RANKS · 4][GROUP][SHARE]
     float* ends = gathered + 4 * GROUP * HEAD_DIM;                 // [RANKS · 4][GROUP][2]
     int part = split * 4 + warp, t = lane & 3;
     cluster_wait();   // all have begun

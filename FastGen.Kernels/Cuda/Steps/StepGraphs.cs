@@ -3,7 +3,7 @@ using FastGen.Kernels.Cuda.Interop;
 namespace FastGen.Kernels.Cuda.Steps;
 
 /// <summary>What a recorded step depends on: its operations, its rows (each with logits), and how its attention is split and staged.</summary>
-internal readonly record struct StepKey(Action<int, int> Forward, int Rows, int Splits, int Stages);
+internal readonly record struct StepKey(Action<int, int> Forward, int Rows, int Splits, int Slots);
 
 /// <summary>
 /// Decode steps recorded as CUDA graphs. The first step of a shape runs as it is queued, which also compiles its kernels and chooses its
