@@ -121,7 +121,9 @@ internal static class ProductBenchmark
                         if (stages < 2 && stages * blocks < columnBlocks) continue;
                         if (blocks > 1 && stages < 3 && stages * blocks < columnBlocks) continue;
                         SkinnyTile tile = new(height, blocks, stages, splits, groups);
-                        if (tile.SharedBytes(rows) <= SharedBytesUsable / perMultiprocessor && seen.Add(tile)) yield return tile;
+                        if (tile.SharedBytes(rows) > SharedBytesUsable / perMultiprocessor || !seen.Add(tile)) continue;
+                        yield return tile;
+                        if (rows > 64 && stages * blocks < columnBlocks) yield return tile with { Lag = true };
                     }
                 }
             }

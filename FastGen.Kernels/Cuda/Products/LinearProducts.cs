@@ -49,12 +49,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>output = activation(norm(input) · weightᵀ + bias), added to what output holds when <paramref name="accumulate"/>.</summary>
     public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool accumulate)
     {
-        if (_gemv.Serves(input, weights.Weight))
-        {
-            Flush();
-            _gemv.Run(output, input, weights, activation, gated: false, accumulate);
-            return;
-        }
+        if (TryGemv(output, input, weights, activation, gated: false, accumulate)) return;
         if (_skinny.Serves(input.Rows.Rows, weights.Weight))
         {
             NormedRows? normed = TakePending(input, weights.Weight);
@@ -77,12 +72,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>output = activation(g) ⊙ u, where [g | u] = norm(input) · gateUpᵀ + bias.</summary>
     public void Gated(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation)
     {
-        if (_gemv.Serves(input, gateUp.Weight))
-        {
-            Flush();
-            _gemv.Run(output, input, gateUp, activation, gated: true, accumulate: false);
-            return;
-        }
+        if (TryGemv(output, input, gateUp, activation, gated: true, accumulate: false)) return;
         if (_skinny.Serves(input.Rows.Rows, gateUp.Weight) && output.Columns % 8 == 0)
         {
             NormedRows? normed = TakePending(input, gateUp.Weight);
@@ -140,6 +130,17 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     }
 
     public void Dispose() => _cublas.Dispose();
+
+    // With the norm in the kernel where it has it, else with one before.
+    private bool TryGemv(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    {
+        Tensor weight = weights.Weight;
+        bool fused = _gemv.Serves(input, weight);
+        if (!fused && (input.Norm is null || !_gemv.Serves(new LinearInput(input.Rows), weight))) return false;
+        Flush();
+        _gemv.Run(output, fused ? input : new LinearInput(Prepared(input, weight.Type)), weights, activation, gated, accumulate);
+        return true;
+    }
 
     // Queues the product that waits, together with the norm of its output where that is what comes next.
     private NormedRows? TakePending(in LinearInput input, Tensor weight)

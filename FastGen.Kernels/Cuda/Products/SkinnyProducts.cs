@@ -24,7 +24,7 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
 
     /// <summary>Whether the kernel, adding to the residual stream, can prepare the rows of the norm that follows.</summary>
     public bool Prepares(Tensor output, int rows, LinearWeights weights) =>
-        output.Type == DType.F32 && weights.Weight.Type == DType.BF16 && TileOf(new ProductSize(output.Columns, weights.Inputs, Gated: false), rows).Rows is 32 or 64;
+        output.Type == DType.F32 && weights.Weight.Type == DType.BF16 && TileOf(new ProductSize(output.Columns, weights.Inputs, Gated: false), rows).Rows <= MostRows;
 
     /// <summary>Tiles of outputs, each with its own squares in <see cref="NormedRows"/>.</summary>
     public int TilesOf(Tensor output, int rows, LinearWeights weights)
@@ -51,6 +51,7 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
             Accumulate = accumulate,
             Norm = factors is null ? 0 : 1,
             Fused = next is not null,
+            Grouped = tile.Lag,
             Rows = tile.Groups,
             Columns = tile.Splits,
             Shape = (tile.Rows, rows, tile.Blocks, tile.Stages),

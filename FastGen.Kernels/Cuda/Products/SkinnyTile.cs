@@ -23,6 +23,9 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
     private const int LargeRing = 200 << 10;
     private const int SmallRing = 100 << 10;
 
+    /// <summary>Whether a stage is given back after the next one's products are on their way, rather than when its own are done.</summary>
+    public bool Lag { get; init; }
+
     /// <summary>Shared memory for <paramref name="inputRows"/> rows: the ring, what the last wgmma reads past it, and the finished tile in its place.</summary>
     public int SharedBytes(int inputRows)
     {

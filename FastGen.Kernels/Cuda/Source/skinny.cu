@@ -20,6 +20,8 @@
 #define INPUT_OFFSET (BM * 128 * BLOCKS)
 #define PITCH (BM + 4)
 #define QUADS (OUTS / 4)    // of outputs, in a row of the tile
+#define QUAD_PITCH (!FUSED ? QUADS : QUADS <= 8 ? 8 : QUADS <= 16 ? 16 : 32)   // FUSED: a power of two lanes for a row
+#define LAG GROUPED         // a stage is given back after the next one's products are on their way
 #define SQUARES_PITCH 128   // most rows
 
 struct SkinnyArguments {
@@ -132,24 +134,28 @@ KERNEL __launch_bounds__(THREADS + (NORM ? 64 : 32)) skinny(const __grid_constan
         u32 parity = 0;
         for (int b = 0; b < count; b++) {
             multiply(s, parity);
-            wgmma_wait();
-            if (lane == 0) barrier_arrive(empty + 8 * s);
+            if (LAG) wgmma_wait_but_one();
+            else wgmma_wait();
+            int done = LAG ? (s == 0 ? STAGES - 1 : s - 1) : s;
+            if (lane == 0 && (!LAG || b > 0)) barrier_arrive(empty + 8 * done);
             if (++s == STAGES) { s = 0; parity ^= 1; }
         }
+        if (LAG) wgmma_wait();
     }
 
     // The CTA's share of the rows, four outputs a turn. What they are added to is fetched while the sums travel.
-    constexpr int TURNS = ((BN + SPLITS - 1) / SPLITS * QUADS + THREADS - 1) / THREADS;
-    int from = a.rows * rank / SPLITS * QUADS + threadIdx.x, end = a.rows * (rank + 1) / SPLITS * QUADS;
+    constexpr int TURNS = ((BN + SPLITS - 1) / SPLITS * QUAD_PITCH + THREADS - 1) / THREADS;
+    int from = a.rows * rank / SPLITS * QUAD_PITCH + threadIdx.x, end = a.rows * (rank + 1) / SPLITS * QUAD_PITCH;
+    auto is_mine = [&](int v) { return v < end && (QUAD_PITCH == QUADS || v % QUAD_PITCH < QUADS) && first + v % QUAD_PITCH * 4 < a.outputs; };
     float old[ACCUMULATE ? TURNS : 1][4], gamma[4] = {};
     if (ACCUMULATE) {
 #pragma unroll
         for (int turn = 0; turn < TURNS; turn++) {
-            int v = from + turn * THREADS, output = first + v % QUADS * 4;
-            if (v < end && output < a.outputs) load4(a.output + (i64)(v / QUADS) * a.outputs + output, old[ACCUMULATE ? turn : 0]);
+            int v = from + turn * THREADS;
+            if (is_mine(v)) load4(a.output + (i64)(v / QUAD_PITCH) * a.outputs + first + v % QUAD_PITCH * 4, old[ACCUMULATE ? turn : 0]);
         }
     }
-    if (FUSED && first + threadIdx.x % QUADS * 4 < a.outputs) load4(a.next_gamma + first + threadIdx.x % QUADS * 4, gamma);
+    if (FUSED && first + threadIdx.x % QUAD_PITCH * 4 < a.outputs) load4(a.next_gamma + first + threadIdx.x % QUAD_PITCH * 4, gamma);
     // The finished tile goes through shared memory, [BN][PITCH]; the ring is free by now.
     float* tile = (float*)shared;
     consumers_sync();
@@ -178,9 +184,9 @@ KERNEL __launch_bounds__(THREADS + (NORM ? 64 : 32)) skinny(const __grid_constan
     };
 #pragma unroll
     for (int turn = 0; turn < TURNS; turn++) {
-        int v = from + turn * THREADS, row = v / QUADS, column = v % QUADS * 4, output = first + column;
+        int v = from + turn * THREADS, row = v / QUAD_PITCH, column = v % QUAD_PITCH * 4, output = first + column;
         float squares = 0.f;
-        if (v < end && output < a.outputs) {
+        if (is_mine(v)) {
             float values[4];
             total(row, column, values);
             if (a.bias) for (int i = 0; i < 4; i++) values[i] += a.bias[output + i];
@@ -199,8 +205,8 @@ KERNEL __launch_bounds__(THREADS + (NORM ? 64 : 32)) skinny(const __grid_constan
         }
         if (FUSED) {   // a row's quads are lanes side by side
 #pragma unroll
-            for (int o = QUADS / 2; o; o >>= 1) squares += __shfl_xor_sync(~0u, squares, o);
-            if (v < end && v % QUADS == 0) a.next_squares[blockIdx.x / SPLITS * SQUARES_PITCH + row] = squares;
+            for (int o = QUAD_PITCH / 2; o; o >>= 1) squares += __shfl_xor_sync(~0u, squares, o);
+            if (v < end && v % QUAD_PITCH == 0) a.next_squares[blockIdx.x / SPLITS * SQUARES_PITCH + row] = squares;
         }
     }
     if (SPLITS > 1) cluster_sync();
