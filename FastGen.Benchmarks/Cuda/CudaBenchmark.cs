@@ -31,7 +31,6 @@ public static class CudaBenchmark
         bool detail = args.Contains("--detail");
         _options = new CudaOptions();
         if (Option(args, "--skinny") is { } rows) _options = _options with { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) };
-        if (args.Contains("--no-streams")) _options = _options with { AttentionStreams = false };
         if (args.Contains("--no-prepared")) _options = _options with { PreparesNorms = false };
         if (Option(args, "--slots") is { } slots) _options = _options with { AttentionSlots = int.Parse(slots, CultureInfo.InvariantCulture) };
         if (args.Contains("--products"))

@@ -15,7 +15,7 @@ internal static class TuneBenchmark
     private const int Context = 512;
     private const int Steps = 24;
 
-    private static readonly GemvCut[] GemvCuts = [new(1, 2, 4), new(2, 1, 2), new(2, 1, 4), new(2, 2, 4), new(3, 1, 2), new(3, 1, 4), new(4, 1, 2)];
+    private static readonly GemvCut[] GemvCuts = [new(1, 2, 4), new(1, 4, 2), new(2, 1, 2), new(2, 1, 4), new(2, 2, 2), new(3, 1, 4), new(3, 2, 8)];
 
     public static void Run(CudaOptions options, string? only, IReadOnlyList<int> rowCounts)
     {
@@ -78,29 +78,29 @@ internal static class TuneBenchmark
 
     private static SkinnyTile[] Candidates(LlamaShape shape, string name, int rows) => (shape == LlamaShape.Llama8B, name, rows) switch
     {
-        (true, "qkv", <= 16) => [new(48, 2, 6, 1, 1), new(48, 4, 3, 1, 1), new(48, 2, 13, 1, 1), new(96, 2, 6, 2, 2)],
-        (true, "o", <= 16) => [new(64, 2, 5, 2, 1), new(64, 2, 10, 2, 1), new(64, 2, 4, 2, 1), new(32, 4, 5, 1, 1)],
-        (true, "gate-up", <= 16) => [new(112, 2, 3, 1, 2), new(224, 2, 3, 1, 2), new(224, 1, 7, 1, 2)],
-        (true, "down", <= 16) => [new(64, 2, 5, 2, 1), new(64, 2, 10, 2, 1), new(32, 4, 5, 1, 1)],
-        (true, "head", <= 16) => [new(248, 1, 3, 1, 2), new(128, 2, 3, 1, 2), new(64, 2, 5, 1, 1)],
-        (true, "qkv", <= 64) => [new(48, 2, 3, 1, 1), new(48, 4, 3, 1, 1), new(96, 2, 5, 2, 2), new(96, 1, 5, 2, 2), new(48, 2, 7, 1, 1) { Lag = true }],
-        (true, "o", <= 64) => [new(64, 2, 3, 2, 1), new(64, 1, 6, 2, 1), new(32, 4, 4, 1, 1), new(64, 2, 6, 2, 1) { Lag = true }],
-        (true, "gate-up", <= 64) => [new(224, 2, 3, 1, 2), new(224, 1, 6, 1, 2), new(112, 1, 4, 1, 2) { Lag = true }, new(224, 1, 6, 1, 2) { Lag = true }],
-        (true, "down", <= 64) => [new(64, 2, 3, 2, 1), new(64, 1, 6, 2, 1), new(64, 2, 6, 2, 1) { Lag = true }, new(64, 1, 13, 2, 1) { Lag = true }],
-        (true, "head", <= 64) => [new(248, 1, 5, 1, 2), new(128, 2, 4, 1, 2), new(64, 2, 3, 1, 1)],
-        (true, "qkv", _) => [new(48, 1, 4, 1, 1), new(96, 1, 7, 2, 2), new(96, 1, 7, 2, 2) { Lag = true }, new(48, 1, 9, 1, 1) { Lag = true }, new(48, 2, 4, 1, 1) { Lag = true }],
-        (true, "o", _) => [new(64, 1, 4, 2, 1), new(64, 1, 8, 2, 1), new(64, 1, 8, 2, 1) { Lag = true }],
-        (true, "gate-up", _) => [new(224, 1, 4, 1, 2), new(224, 1, 4, 1, 4), new(224, 1, 4, 1, 4) { Lag = true }, new(112, 1, 3, 1, 2) { Lag = true }, new(112, 1, 6, 1, 2) { Lag = true }],
-        (true, "down", _) => [new(64, 1, 4, 2, 1), new(64, 1, 8, 2, 1), new(64, 1, 8, 2, 1) { Lag = true }],
-        (true, "head", _) => [new(248, 1, 4, 1, 4), new(128, 1, 6, 1, 2), new(248, 1, 4, 1, 2)],
-        (false, "qkv", <= 16) => [new(32, 2, 8, 1, 1), new(64, 4, 1, 4, 1), new(64, 4, 2, 2, 1), new(128, 4, 1, 4, 2), new(64, 2, 4, 2, 1)],
-        (false, "o", <= 16) => [new(64, 4, 1, 8, 1), new(64, 4, 2, 4, 1), new(32, 4, 2, 4, 1)],
-        (false, "gate-up", <= 16) => [new(48, 4, 3, 1, 1), new(96, 4, 2, 2, 2), new(48, 4, 2, 2, 1)],
-        (false, "down", <= 16) => [new(64, 4, 2, 8, 1), new(64, 2, 6, 4, 1), new(64, 4, 3, 4, 1), new(32, 4, 3, 4, 1)],
-        (false, "qkv", _) => [new(64, 2, 4, 2, 1), new(64, 4, 2, 2, 1), new(128, 2, 2, 4, 2), new(64, 4, 1, 4, 1), new(32, 2, 4, 1, 1), new(32, 4, 4, 1, 1)],
-        (false, "o", _) => [new(64, 4, 1, 8, 1), new(64, 4, 2, 4, 1), new(64, 2, 4, 4, 1), new(32, 4, 2, 4, 1), new(32, 4, 1, 8, 1)],
-        (false, "gate-up", _) => [new(48, 4, 3, 1, 1), new(96, 4, 2, 2, 2), new(96, 2, 4, 2, 2), new(48, 2, 3, 1, 1)],
-        (false, "down", _) => [new(64, 2, 3, 8, 1), new(64, 2, 3, 4, 1), new(64, 4, 3, 4, 1), new(64, 2, 6, 4, 1), new(32, 2, 4, 4, 1)],
-        _ => [new(128, 2, 4, 1, 2), new(64, 2, 3, 1, 1), new(128, 1, 4, 1, 2)],
+        (true, "qkv", <= 16) => [new(64, 4, 5, 1, 1), new(64, 4, 3, 1, 1), new(96, 4, 3, 1, 2), new(48, 4, 4, 1, 1), new(128, 2, 5, 1, 2)],
+        (true, "o", <= 16) => [new(64, 4, 3, 2, 1), new(64, 4, 6, 2, 1), new(32, 4, 8, 1, 1)],
+        (true, "gate-up", <= 16) => [new(224, 2, 3, 1, 2), new(224, 1, 7, 1, 2), new(112, 2, 6, 1, 2)],
+        (true, "down", <= 16) => [new(64, 4, 6, 2, 1), new(64, 2, 10, 2, 1), new(128, 2, 5, 4, 2)],
+        (true, "head", <= 16) => [new(248, 1, 6, 1, 2), new(248, 1, 3, 1, 2)],
+        (true, "qkv", <= 64) => [new(48, 2, 7, 1, 1), new(64, 4, 3, 1, 1), new(96, 2, 4, 1, 2), new(96, 2, 5, 1, 2), new(128, 2, 4, 1, 2), new(64, 2, 6, 1, 1) { Lag = true }, new(64, 1, 12, 1, 1) { Lag = true }],
+        (true, "o", <= 64) => [new(64, 2, 4, 2, 1), new(64, 4, 3, 2, 1), new(64, 2, 6, 2, 1) { Lag = true }, new(128, 2, 4, 4, 2), new(64, 1, 12, 2, 1) { Lag = true }],
+        (true, "gate-up", <= 64) => [new(112, 1, 4, 1, 2) { Lag = true }, new(112, 2, 2, 1, 2), new(224, 1, 5, 1, 2) { Lag = true }],
+        (true, "down", <= 64) => [new(64, 2, 6, 2, 1) { Lag = true }, new(64, 1, 12, 2, 1) { Lag = true }, new(64, 4, 3, 2, 1), new(128, 2, 4, 4, 2)],
+        (true, "head", <= 64) => [new(248, 1, 5, 1, 2), new(128, 1, 4, 1, 2) { Lag = true }],
+        (true, "qkv", _) => [new(96, 1, 7, 2, 2), new(96, 1, 7, 2, 2) { Lag = true }, new(96, 1, 7, 1, 2), new(96, 1, 7, 1, 2) { Lag = true }, new(64, 2, 4, 1, 1) { Lag = true }, new(48, 2, 4, 1, 1) { Lag = true }, new(128, 1, 6, 1, 2) { Lag = true }],
+        (true, "o", _) => [new(64, 2, 4, 2, 1) { Lag = true }, new(64, 1, 8, 2, 1) { Lag = true }, new(128, 1, 6, 4, 2)],
+        (true, "gate-up", _) => [new(112, 1, 3, 1, 2) { Lag = true }, new(224, 1, 4, 1, 2) { Lag = true }, new(224, 1, 4, 1, 4) { Lag = true }],
+        (true, "down", _) => [new(64, 2, 4, 2, 1) { Lag = true }, new(64, 1, 8, 2, 1) { Lag = true }, new(128, 1, 6, 4, 2) { Lag = true }],
+        (true, "head", _) => [new(128, 1, 3, 1, 2) { Lag = true }, new(248, 1, 4, 1, 2) { Lag = true }],
+        (false, "qkv", <= 16) => [new(32, 4, 2, 1, 1), new(32, 2, 4, 1, 1), new(64, 4, 4, 1, 1), new(64, 4, 2, 1, 1), new(64, 4, 1, 4, 1)],
+        (false, "o", <= 16) => [new(64, 2, 4, 4, 1), new(64, 4, 1, 8, 1), new(32, 4, 4, 2, 1), new(16, 4, 4, 2, 1)],
+        (false, "gate-up", <= 16) => [new(48, 4, 2, 1, 1), new(64, 4, 4, 1, 1), new(96, 4, 4, 1, 2), new(96, 4, 2, 1, 2)],
+        (false, "down", <= 16) => [new(64, 2, 6, 4, 1), new(64, 4, 2, 8, 1), new(32, 4, 3, 4, 1), new(32, 4, 6, 2, 1)],
+        (false, "qkv", _) => [new(32, 2, 4, 1, 1), new(32, 1, 8, 1, 1), new(64, 2, 3, 1, 1), new(64, 4, 3, 1, 1), new(64, 2, 6, 1, 1), new(128, 2, 2, 4, 2), new(64, 4, 1, 4, 1), new(64, 4, 2, 2, 1), new(64, 2, 3, 2, 1), new(96, 2, 3, 1, 2)],
+        (false, "o", _) => [new(64, 2, 4, 4, 1), new(64, 2, 3, 4, 1), new(32, 4, 4, 2, 1), new(32, 4, 2, 2, 1), new(64, 4, 2, 2, 1)],
+        (false, "gate-up", _) => [new(48, 4, 3, 1, 1), new(48, 4, 2, 1, 1), new(64, 4, 3, 1, 1), new(64, 2, 3, 1, 1), new(96, 2, 2, 1, 2), new(96, 2, 5, 1, 2), new(96, 4, 2, 1, 2), new(128, 2, 4, 1, 2)],
+        (false, "down", _) => [new(64, 2, 3, 4, 1), new(64, 2, 4, 4, 1), new(64, 2, 6, 4, 1), new(32, 4, 3, 2, 1), new(32, 4, 2, 2, 1), new(64, 4, 2, 2, 1)],
+        _ => [new(128, 2, 4, 1, 2), new(64, 2, 3, 1, 1)],
     };
 }

@@ -199,25 +199,9 @@ public sealed unsafe partial class CudaBackend
                 Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
                 Heads = HeadsOf(attention),
             };
-            if (fused && splits == 1 && _kernels.UsesHopperInstructions && _options.AttentionStreams && singles * attention.KvHeads > 2 * _device.Multiprocessors)
-            {
-                LaunchStreams(splitArguments, singles * attention.KvHeads, pageBytes, group, attention, ConstantsOf(qkv, cache, attention));
-                return;
-            }
             _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Fused = fused, Shape = (slots, clustered ? splits : 1, 0, 0) })
                 .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: (slots * pageBytes) + (clustered ? ((4 * attention.HeadDim) + 64) * group * sizeof(float) : 0), cluster: clustered ? splits : 1, clusterAlongY: true);
         }
-    }
-
-    // Two CTAs a multiprocessor where their rings and sums fit.
-    private void LaunchStreams(in SplitArguments arguments, int items, int pageBytes, int group, AttentionWeights attention, KernelConstants constants)
-    {
-        int SharedBytes(int stages) => (4 * stages * pageBytes) + (4 * group * attention.HeadDim * sizeof(float));
-        int half = (_device.SharedBytesPerBlock / 2) - 6144, stages = attention.HeadDim <= 64 ? 4 : 3;
-        while (stages > 2 && SharedBytes(stages) > half) stages--;
-        int perMultiprocessor = SharedBytes(stages) > half ? 1 : 2;
-        _kernels.Get("attention_stream", "attention_stream", constants with { Fused = true, Shape = (stages, 0, 0, 0) })
-            .Launch(arguments, (Math.Min(items, perMultiprocessor * _device.Multiprocessors), 1, 1), threads: 128, SharedBytes(stages));
     }
 
     private readonly record struct PendingStore(Tensor Qkv, KvLayer Cache, AttentionWeights Attention, BatchView View);

@@ -21,9 +21,6 @@ public sealed record CudaOptions
     /// <summary>Pages in flight for a CTA of decode attention with several for a sequence; null, the default, for its own choice.</summary>
     internal int? AttentionSlots { get; init; }
 
-    /// <summary>Whether decode attention of many sequences is one stream of pages for each CTA; true by default.</summary>
-    internal bool AttentionStreams { get; init; } = true;
-
     /// <summary>Whether a product that adds to the residual stream prepares the norm that follows; true by default.</summary>
     internal bool PreparesNorms { get; init; } = true;
 }

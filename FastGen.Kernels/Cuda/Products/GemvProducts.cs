@@ -16,6 +16,8 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
     private const int WarpsWanted = 8;
     private const int LoadsInFlight = 8;
     private const int PerMultiprocessor = 3;
+    private const int FewRows = 16;
+    private const int ManyRows = 40;
 
     private readonly Dictionary<int, (int Warps, int Vectors)> _splits = [];
 
@@ -32,9 +34,12 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
         int rows = input.Rows.Rows, paddedRows = rows == 3 ? 4 : rows, columns = weights.Inputs;
         (int warps, int vectors) = SplitOf(columns, rows);
         GemvCut? forced = Forced?.Invoke(new ProductSize(output.Columns, columns, gated));
-        int groups = forced?.Groups ?? Math.Max(1, WarpsWanted / warps), logical = output.Columns * (gated ? 2 : 1);
-        // All CTAs resident at once, evenly spread: one of many warps or registers an SM, else as many as fit by their registers.
-        int perMultiprocessor = forced?.PerMultiprocessor ?? (warps * groups > WarpsWanted ? 1 : rows > 1 || vectors > 2 ? 2 : PerMultiprocessor);
+        int groups = Math.Max(1, WarpsWanted / warps), logical = output.Columns * (gated ? 2 : 1), share = logical / device.Multiprocessors;
+        // All CTAs resident at once, evenly spread: as many an SM as fit by their registers where the product is long, fewer where it is short and
+        // room for the next kernel's is worth more.
+        int perMultiprocessor = warps * groups > WarpsWanted ? 1 : rows > 1 || vectors > 2 || share < FewRows ? 2 : PerMultiprocessor;
+        if (rows == 1 && vectors <= 2 && share is >= FewRows and < ManyRows) (perMultiprocessor, groups) = (1, 2);
+        (perMultiprocessor, groups) = (forced?.PerMultiprocessor ?? perMultiprocessor, forced?.Groups ?? groups);
         int grid = Math.Min(perMultiprocessor * device.Multiprocessors, output.Columns);
         int unroll = forced?.Unroll ?? Unroll(vectors, paddedRows, (logical + (grid * groups) - 1) / (grid * groups));
         KernelConstants constants = new()
@@ -69,7 +74,7 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
     // A power of two of sums a lane, at most 32, and no more rows than a group of warps has.
     private static int Unroll(int vectors, int rows, int rowsOfGroup)
     {
-        int unroll = 1;
+        int unroll = rows == 1 && vectors > 4 ? 2 : 1;
         while (unroll < rowsOfGroup && 2 * unroll * vectors <= LoadsInFlight && 2 * unroll * rows <= 32 && (rows < MaxRows || unroll < 2)) unroll *= 2;
         return unroll;
     }

@@ -19,6 +19,8 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
     private const int Alignment = 1024;
     private const int MostStages = 16;
     private const int MostTileRows = 128;
+    private const int MostTileRowsOfFew = 256;
+    private const int FewRows = 16;
     private const int FewColumns = 2048;
     private const int LargeRing = 200 << 10;
     private const int SmallRing = 100 << 10;
@@ -34,33 +36,30 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
     }
 
     /// <summary>
-    /// The tile for a product: rows and splits spread the weights evenly over the chip, and follow from the weights alone, so that sums are the
-    /// same however many rows share a step.
+    /// The tile for a product: it spreads the weights evenly over the chip. The splits follow from the weights alone, so that sums are the same
+    /// however many rows share a step.
     /// </summary>
     public static SkinnyTile For(ProductSize size, int inputRows, int multiprocessors)
     {
-        (int rows, int splits, int perMultiprocessor) = Cut(size, multiprocessors);
-        int share = (size.Columns + (BlockColumns * splits) - 1) / (BlockColumns * splits), ring = perMultiprocessor > 1 ? SmallRing : LargeRing;
+        int weightRows = size.WeightRows, splits = SplitsOf(size, multiprocessors), step = size.Gated ? 16 : 8, count = 1, height;
+        do height = (((weightRows * splits) + (multiprocessors * count) - 1) / (multiprocessors * count) + step - 1) / step * step;
+        while (height > (inputRows <= FewRows && count == 1 ? MostTileRowsOfFew : MostTileRows) && ++count > 0);
+        // Room on the chip for the next kernel's first loads is worth more than the smallest tile.
+        if (splits == 4 || (splits == 1 && inputRows > FewRows && height is > WgmmaRows / 2 and < WgmmaRows)) height = WgmmaRows;
+        int share = (size.Columns + (BlockColumns * splits) - 1) / (BlockColumns * splits), ring = count > 1 ? SmallRing : LargeRing;
         for (int blocks = 4; ; blocks /= 2)
         {
-            SkinnyTile tile = new(rows, blocks, 0, splits, rows > WgmmaRows ? 2 : 1);
+            SkinnyTile tile = new(height, blocks, 0, splits, height > WgmmaRows ? 2 : 1);
             int needed = (share + blocks - 1) / blocks, stages = Math.Min(Math.Min(ring / tile.StageBytes(inputRows), needed), MostStages);
             if (blocks == 1 || stages >= 4 || (stages == needed && stages > 0)) return tile with { Stages = Math.Max(stages, 2) };
         }
     }
 
-    // Weight rows of a tile, splits, and tiles that one multiprocessor has at once. Clusters do not tile the chip: of 132 multiprocessors 66 pairs
-    // fit, but only 30 fours.
-    private static (int Rows, int Splits, int PerMultiprocessor) Cut(ProductSize size, int multiprocessors)
+    // Clusters do not tile the chip: of 132 multiprocessors 66 pairs fit, but only 30 fours.
+    private static int SplitsOf(ProductSize size, int multiprocessors)
     {
-        int tiles = (size.WeightRows + WgmmaRows - 1) / WgmmaRows, blocks = size.Columns / BlockColumns;
-        if (4 * tiles <= multiprocessors - 12 && blocks >= 16) return (WgmmaRows, 4, 1);
-        if (2 * tiles <= multiprocessors) return size.Columns <= FewColumns ? (WgmmaRows / 2, 1, 1) : (WgmmaRows, 2, 1);
-        for (int count = 1; ; count++)
-        {
-            int rows = (size.WeightRows + (16 * multiprocessors * count) - 1) / (16 * multiprocessors * count) * 16;
-            if (rows <= MostTileRows) return (rows, 1, count);
-        }
+        int tiles = (size.WeightRows + WgmmaRows - 1) / WgmmaRows;
+        return 4 * tiles <= multiprocessors - 12 && size.Columns >= 16 * BlockColumns ? 4 : 2 * tiles <= multiprocessors && size.Columns > FewColumns ? 2 : 1;
     }
 
     private int StageBytes(int inputRows) => (Rows + inputRows) * BlockBytes * Blocks;
