@@ -8,8 +8,9 @@ namespace FastGen.Benchmarks.Cuda;
 
 /// <summary>
 /// What the device can do and what steps of two model shapes reach of it, in one run:
-/// `cuda [--json FILE] [--shape llama|qwen] [--detail] [--decode] [--prompts] [--skinny ROWS]`. --decode leaves the prompts out, --prompts takes
-/// them apart, --detail does so with decode steps, --skinny sets the rows up to which products have own kernels.
+/// `cuda [--json FILE] [--shape llama|qwen] [--detail] [--decode] [--prompts] [--skinny ROWS] [--upload [GIGABYTES]]`. --decode leaves the prompts out, --prompts takes
+/// them apart, --detail does so with decode steps, --skinny sets the rows up to which products have own kernels, --upload
+/// measures nothing but how fast a checkpoint is loaded.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
 /// </summary>
 public static class CudaBenchmark
@@ -27,20 +28,15 @@ public static class CudaBenchmark
         CudaProbe probe = CudaBackend.Probe();
         Console.WriteLine(probe);
         if (!probe.IsUsable) return 1;
+        if (args.Contains("--upload")) return UploadBenchmark.Run(double.Parse(Option(args, "--upload") ?? "8", CultureInfo.InvariantCulture));
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
         _options = new CudaOptions();
         if (Option(args, "--skinny") is { } rows) _options = _options with { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) };
         if (args.Contains("--no-prepared")) _options = _options with { PreparesNorms = false };
-        if (Option(args, "--slots") is { } slots) _options = _options with { AttentionSlots = int.Parse(slots, CultureInfo.InvariantCulture) };
         if (args.Contains("--products"))
         {
             ProductBenchmark.Run([.. (Option(args, "--rows") ?? "8,16,32,64,128").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))], Option(args, "--only"));
-            return 0;
-        }
-        if (args.Contains("--tune"))
-        {
-            TuneBenchmark.Run(_options, shape, [.. (Option(args, "--rows") ?? "1,8,64").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))]);
             return 0;
         }
         if (args.Contains("--gaps"))

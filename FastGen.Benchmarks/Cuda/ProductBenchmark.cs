@@ -123,7 +123,6 @@ internal static class ProductBenchmark
                         SkinnyTile tile = new(height, blocks, stages, splits, groups);
                         if (tile.SharedBytes(rows) > SharedBytesUsable / perMultiprocessor || !seen.Add(tile)) continue;
                         yield return tile;
-                        if (rows > 64 && stages * blocks < columnBlocks) yield return tile with { Lag = true };
                     }
                 }
             }

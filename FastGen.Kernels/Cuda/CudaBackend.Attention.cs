@@ -142,7 +142,6 @@ public sealed unsafe partial class CudaBackend
     private int Slots(int headDim, int splits)
     {
         int pages = (((_longestContext + PageTokens - 1) / PageTokens) + splits - 1) / splits, stages = headDim <= 64 ? 4 : headDim <= 128 && splits == 1 ? 3 : 2;
-        if (_options.AttentionSlots is { } slots && splits > 1) return slots;
         return splits == 1 || !_kernels.UsesHopperInstructions || pages > 4 * stages ? 4 * stages : pages <= 5 ? 5 : pages <= 6 ? 6 : 8;
     }
 

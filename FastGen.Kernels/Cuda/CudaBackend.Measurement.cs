@@ -12,6 +12,9 @@ public sealed unsafe partial class CudaBackend
     /// <summary>The kernels loaded so far with the registers and local bytes of a thread.</summary>
     internal IEnumerable<(string Kernel, int Registers, int LocalBytes)> KernelResources => _kernels.Resources();
 
+    /// <summary>Bytes that this backend holds on the device.</summary>
+    internal long AllocatedBytes => _device.AllocatedBytes;
+
     /// <summary>The device's compute capability.</summary>
     internal Version Capability => _device.Capability;
 

@@ -41,7 +41,7 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
         if (rows == 1 && vectors <= 2 && share is >= FewRows and < ManyRows) (perMultiprocessor, groups) = (1, 2);
         (perMultiprocessor, groups) = (forced?.PerMultiprocessor ?? perMultiprocessor, forced?.Groups ?? groups);
         int grid = Math.Min(perMultiprocessor * device.Multiprocessors, output.Columns);
-        int unroll = forced?.Unroll ?? Unroll(vectors, paddedRows, (logical + (grid * groups) - 1) / (grid * groups));
+        int unroll = forced?.Unroll ?? Unroll(vectors, paddedRows, Math.Min((logical + (grid * groups) - 1) / (grid * groups), share < ManyRows ? 4 : 8));
         KernelConstants constants = new()
         {
             In = input.Rows.Type,

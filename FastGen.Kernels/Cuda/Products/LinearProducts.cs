@@ -5,13 +5,14 @@ using FastGen.Kernels.Cuda.Compilation;
 namespace FastGen.Kernels.Cuda.Products;
 
 /// <summary>Linear maps with the norm before and the bias, activation and sum after them, by the kernel that suits the number of rows.</summary>
-internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, int skinnyRows) : IDisposable
+internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, ProductChoices choices, CudaOptions options) : IDisposable
 {
     private const int Tile = 64;
+    private const int DeterministicRows = 128;
 
-    private readonly CublasProducts _cublas = new(device, scratch);
+    private readonly CublasProducts _cublas = new(device, scratch, choices);
     private readonly GemvProducts _gemv = new(device, kernels);
-    private readonly SkinnyProducts _skinny = new(device, kernels, skinnyRows);
+    private readonly SkinnyProducts _skinny = new(device, kernels, options.Deterministic ? DeterministicRows : options.SkinnyRows);
     private PendingSum? _pending;
 
     /// <summary>
@@ -25,6 +26,9 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
 
     /// <summary>See <see cref="GemvProducts.Forced"/>.</summary>
     public Func<ProductSize, GemvCut?>? ForcedGemv { set => _gemv.Forced = value; }
+
+    /// <summary>Whether a weight matrix has one kernel at every number of rows, so that a row's bits do not depend on the others.</summary>
+    public bool IsDeterministic => options.Deterministic;
 
     /// <summary>Queues the product that waits, if any.</summary>
     public void Flush()
@@ -49,13 +53,13 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>output = activation(norm(input) · weightᵀ + bias), added to what output holds when <paramref name="accumulate"/>.</summary>
     public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool accumulate)
     {
-        if (TryGemv(output, input, weights, activation, gated: false, accumulate)) return;
-        if (_skinny.Serves(input.Rows.Rows, weights.Weight))
+        if (!IsDeterministic && TryGemv(output, input, weights, activation, gated: false, accumulate)) return;
+        if (ServedBySkinny(input.Rows, weights.Weight))
         {
             NormedRows? normed = TakePending(input, weights.Weight);
             Tensor prepared = normed?.Rows ?? Prepared(input, weights.Weight.Type);
             if (Defers && accumulate && input.Norm is null && _skinny.Prepares(output, prepared.Rows, weights)) _pending = new PendingSum(output, prepared, weights, activation);
-            else _skinny.Run(output, prepared, weights, activation, gated: false, accumulate, normed);
+            else RunSkinny(output, prepared, weights, activation, gated: false, accumulate, normed);
             return;
         }
         Tensor rows = Prepared(input, weights.Weight.Type);
@@ -72,11 +76,11 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>output = activation(g) ⊙ u, where [g | u] = norm(input) · gateUpᵀ + bias.</summary>
     public void Gated(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation)
     {
-        if (TryGemv(output, input, gateUp, activation, gated: true, accumulate: false)) return;
-        if (_skinny.Serves(input.Rows.Rows, gateUp.Weight) && output.Columns % 8 == 0)
+        if (!IsDeterministic && TryGemv(output, input, gateUp, activation, gated: true, accumulate: false)) return;
+        if (ServedBySkinny(input.Rows, gateUp.Weight) && output.Columns % 8 == 0)
         {
             NormedRows? normed = TakePending(input, gateUp.Weight);
-            _skinny.Run(output, normed?.Rows ?? Prepared(input, gateUp.Weight.Type), gateUp, activation, gated: true, accumulate: false, normed);
+            RunSkinny(output, normed?.Rows ?? Prepared(input, gateUp.Weight.Type), gateUp, activation, gated: true, accumulate: false, normed);
             return;
         }
         Tensor rows = Prepared(input, gateUp.Weight.Type);
@@ -159,6 +163,22 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         return normed;
     }
 
+    // Rows beyond what the kernel takes at once only come here where it serves every number of them.
+    private bool ServedBySkinny(Tensor rows, Tensor weight) => _skinny.Serves(IsDeterministic ? 1 : rows.Rows, weight);
+
+    private void RunSkinny(Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate, NormedRows? normed = null)
+    {
+        int most = IsDeterministic ? DeterministicRows : rows.Rows;
+        for (int first = 0; first < rows.Rows; first += most)
+        {
+            int count = Math.Min(most, rows.Rows - first);
+            _skinny.Run(RowsOf(output, first, count), RowsOf(rows, first, count), weights, activation, gated, accumulate, normed);
+        }
+    }
+
+    private static Tensor RowsOf(Tensor matrix, int first, int count) =>
+        new(matrix.Data + (nint)((long)first * matrix.Columns * matrix.Type.Size()), matrix.Type, count, matrix.Columns);
+
     private static bool CanWrite(DType output, DType weight) => output == DType.F32 || output == weight;
 
     private void Multiply(Tensor output, Tensor input, Tensor weight, bool accumulate)
@@ -167,7 +187,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         {
             throw new ArgumentException($"[{input.Rows}, {input.Columns}] times the transpose of [{weight.Rows}, {weight.Columns}] does not give [{output.Rows}, {output.Columns}].", nameof(output));
         }
-        if (_cublas.TryMultiply(output, input, weight, accumulate)) return;
+        if (!IsDeterministic && _cublas.TryMultiply(output, input, weight, accumulate)) return;
         MatmulArguments arguments = new()
         {
             Input = input.Data,

@@ -51,7 +51,6 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
             Accumulate = accumulate,
             Norm = factors is null ? 0 : 1,
             Fused = next is not null,
-            Grouped = tile.Lag,
             Rows = tile.Groups,
             Columns = tile.Splits,
             Shape = (tile.Rows, rows, tile.Blocks, tile.Stages),

@@ -25,9 +25,6 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
     private const int LargeRing = 200 << 10;
     private const int SmallRing = 100 << 10;
 
-    /// <summary>Whether a stage is given back after the next one's products are on their way, rather than when its own are done.</summary>
-    public bool Lag { get; init; }
-
     /// <summary>Shared memory for <paramref name="inputRows"/> rows: the ring, what the last wgmma reads past it, and the finished tile in its place.</summary>
     public int SharedBytes(int inputRows)
     {
@@ -45,13 +42,14 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
         do height = (((weightRows * splits) + (multiprocessors * count) - 1) / (multiprocessors * count) + step - 1) / step * step;
         while (height > (inputRows <= FewRows && count == 1 ? MostTileRowsOfFew : MostTileRows) && ++count > 0);
         // Room on the chip for the next kernel's first loads is worth more than the smallest tile.
-        if (splits == 4 || (splits == 1 && inputRows > FewRows && height is > WgmmaRows / 2 and < WgmmaRows)) height = WgmmaRows;
-        int share = (size.Columns + (BlockColumns * splits) - 1) / (BlockColumns * splits), ring = count > 1 ? SmallRing : LargeRing;
-        for (int blocks = 4; ; blocks /= 2)
+        if (splits == 4 || (size.Columns > FewColumns && inputRows > FewRows && splits == 1 && height is > WgmmaRows / 2 and < WgmmaRows)) height = WgmmaRows;
+        int share = (size.Columns + (BlockColumns * splits) - 1) / (BlockColumns * splits), ring = count > 1 || height <= WgmmaRows / 2 ? SmallRing : LargeRing;
+        int enough = size.Columns <= FewColumns ? 3 : 4;
+        for (int blocks = splits == 4 ? 2 : 4; ; blocks /= 2)
         {
             SkinnyTile tile = new(height, blocks, 0, splits, height > WgmmaRows ? 2 : 1);
             int needed = (share + blocks - 1) / blocks, stages = Math.Min(Math.Min(ring / tile.StageBytes(inputRows), needed), MostStages);
-            if (blocks == 1 || stages >= 4 || (stages == needed && stages > 0)) return tile with { Stages = Math.Max(stages, 2) };
+            if (blocks == 1 || stages >= enough || (stages == needed && stages > 0)) return tile with { Stages = Math.Max(stages, 2) };
         }
     }
 

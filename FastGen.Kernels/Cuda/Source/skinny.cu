@@ -21,7 +21,6 @@
 #define PITCH (BM + 4)
 #define QUADS (OUTS / 4)    // of outputs, in a row of the tile
 #define QUAD_PITCH (!FUSED ? QUADS : QUADS <= 8 ? 8 : QUADS <= 16 ? 16 : 32)   // FUSED: a power of two lanes for a row
-#define LAG GROUPED         // a stage is given back after the next one's products are on their way
 #define SQUARES_PITCH 128   // most rows
 
 struct SkinnyArguments {
@@ -57,7 +56,9 @@ KERNEL __launch_bounds__(THREADS + (NORM ? 64 : 32)) skinny(const __grid_constan
     char* shared = (char*)(((u64)unaligned + 1023) & ~(u64)1023);
     u32 ring = shared_address(shared), full = shared_address(barriers), empty = full + 8 * STAGES;
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, rank = blockIdx.x % SPLITS, first = blockIdx.x / SPLITS * OUTS;
-    int blocks = (a.columns + 64 * BLOCKS - 1) / (64 * BLOCKS), begin = blocks * rank / SPLITS, count = blocks * (rank + 1) / SPLITS - begin;
+    // Splits are multiples of 256 columns, however many blocks a stage has.
+    int units = (a.columns + 255) / 256, begin = units * rank / SPLITS * (4 / BLOCKS);
+    int count = min(units * (rank + 1) / SPLITS * (4 / BLOCKS), (a.columns + 64 * BLOCKS - 1) / (64 * BLOCKS)) - begin;
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; s++) { barrier_init(full + 8 * s, 1); barrier_init(empty + 8 * s, 4 * GROUPS); }
         barrier_init_fence();
@@ -134,13 +135,10 @@ KERNEL __launch_bounds__(THREADS + (NORM ? 64 : 32)) skinny(const __grid_constan
         u32 parity = 0;
         for (int b = 0; b < count; b++) {
             multiply(s, parity);
-            if (LAG) wgmma_wait_but_one();
-            else wgmma_wait();
-            int done = LAG ? (s == 0 ? STAGES - 1 : s - 1) : s;
-            if (lane == 0 && (!LAG || b > 0)) barrier_arrive(empty + 8 * done);
+            wgmma_wait();
+            if (lane == 0) barrier_arrive(empty + 8 * s);
             if (++s == STAGES) { s = 0; parity ^= 1; }
         }
-        if (LAG) wgmma_wait();
     }
 
     // The CTA's share of the rows, four outputs a turn. What they are added to is fetched while the sums travel.

@@ -96,7 +96,6 @@ DEVICE u64 wgmma_operand(u32 address) { return (u64)((address & 0x3ffff) >> 4) |
 DEVICE void wgmma_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 DEVICE void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
-DEVICE void wgmma_wait_but_one() { asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory"); }
 DEVICE void wgmma_finish() { wgmma_commit(); wgmma_wait(); }
 // Operand whose rows are k, with 128-byte swizzle: 1024 bytes between groups of 8 rows, `panel` bytes between panels of 64 columns.
 DEVICE u64 wgmma_operand_by_rows(u32 address, u32 panel) { return (u64)((address & 0x3ffff) >> 4) | (u64)(panel >> 4) << 16 | 64ull << 32 | 1ull << 62; }

@@ -5,15 +5,13 @@ namespace FastGen.Kernels.Cuda.Steps;
 /// <summary>
 /// Which attention kernel serves which rows, made once a step and used by all layers. Sequences with one new token are listed for the
 /// split kernel; the others are cut into tiles of <see cref="TileRows"/> packed rows (a row for each new token and head of a group).
-/// In the metadata: the two counts, the sequences with one new token (the longest contexts first), then for each tile its sequence and first
-/// packed row.
+/// In the metadata: the two counts, the sequences with one new token, then for each tile its sequence and first packed row.
 /// </summary>
 internal sealed class AttentionPlan(StepLimits limits, int group, int tileRows)
 {
     /// <summary>Ints before the lists: the number of sequences with one new token, and the number of tiles.</summary>
     public const int HeaderInts = 2;
 
-    private readonly int[] _order = new int[limits.Sequences];
     private readonly int _tileCapacity = (int)(((long)limits.Tokens * group / tileRows) + limits.Sequences);
 
     /// <summary>Packed rows of one tile.</summary>
@@ -45,7 +43,6 @@ internal sealed class AttentionPlan(StepLimits limits, int group, int tileRows)
             int tokens = starts[sequence + 1] - starts[sequence];
             if (tokens == 1 && splitSingles)
             {
-                _order[SingleCount] = -batch.ContextLengths[sequence];
                 target[HeaderInts + SingleCount++] = sequence;
                 continue;
             }
@@ -55,7 +52,6 @@ internal sealed class AttentionPlan(StepLimits limits, int group, int tileRows)
                 target[TilesOffset + (2 * TileCount++) + 1] = row;
             }
         }
-        _order.AsSpan(0, SingleCount).Sort(target.Slice(HeaderInts, SingleCount));
         (target[0], target[1]) = (SingleCount, TileCount);
     }
 }
