@@ -10,7 +10,7 @@ namespace FastGen.Benchmarks.Cuda;
 /// What the device can do and what steps of two model shapes reach of it, in one run:
 /// `cuda [--json FILE] [--shape llama|qwen] [--detail] [--decode] [--prompts] [--skinny ROWS] [--upload [GIGABYTES]]`. --decode leaves the prompts out, --prompts takes
 /// them apart, --detail does so with decode steps, --skinny sets the rows up to which products have own kernels, --upload
-/// measures nothing but how fast a checkpoint is loaded.
+/// measures nothing but how fast a checkpoint is loaded. `cuda --products` and `cuda --gaps` are measurements of their own.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
 /// </summary>
 public static class CudaBenchmark

@@ -38,9 +38,12 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
     /// </summary>
     public static SkinnyTile For(ProductSize size, int inputRows, int multiprocessors)
     {
-        int weightRows = size.WeightRows, splits = SplitsOf(size, multiprocessors), step = size.Gated ? 16 : 8, count = 1, height;
-        do height = (((weightRows * splits) + (multiprocessors * count) - 1) / (multiprocessors * count) + step - 1) / step * step;
-        while (height > (inputRows <= FewRows && count == 1 ? MostTileRowsOfFew : MostTileRows) && ++count > 0);
+        int splits = SplitsOf(size, multiprocessors), step = size.Gated ? 16 : 8, count = 1, height = Height(count);
+        if (height > (inputRows <= FewRows ? MostTileRowsOfFew : MostTileRows))
+        {
+            while (height > MostTileRows) height = Height(++count);
+        }
+        int Height(int tiles) => (((size.WeightRows * splits) + (multiprocessors * tiles) - 1) / (multiprocessors * tiles) + step - 1) / step * step;
         // Room on the chip for the next kernel's first loads is worth more than the smallest tile.
         if (splits == 4 || (size.Columns > FewColumns && inputRows > FewRows && splits == 1 && height is > WgmmaRows / 2 and < WgmmaRows)) height = WgmmaRows;
         int share = (size.Columns + (BlockColumns * splits) - 1) / (BlockColumns * splits), ring = count > 1 || height <= WgmmaRows / 2 ? SmallRing : LargeRing;

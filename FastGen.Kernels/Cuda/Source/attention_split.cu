@@ -158,6 +158,7 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         }
         for (int k = t; k < RANKS; k += 4) store_remote2(ends + (part * GROUP + r) * 2, k, sums.m[h], sums.l[h]);
     }
+    __syncwarp();
     cluster_sync();
     // Four lanes share a pair of columns, each a quarter of the parts.
     for (int i = threadIdx.x; i < (4 * PAIRS + 31) / 32 * 32; i += 128) {
