@@ -10,7 +10,7 @@ namespace FastGen.Benchmarks.Cuda;
 /// What the device can do and what steps of two model shapes reach of it, in one run:
 /// `cuda [--json FILE] [--shape llama|qwen] [--detail] [--decode] [--prompts] [--skinny ROWS] [--upload [GIGABYTES]]`. --decode leaves the prompts out, --prompts takes
 /// them apart, --detail does so with decode steps, --skinny sets the rows up to which products have own kernels, --upload
-/// measures nothing but how fast a checkpoint is loaded.
+/// measures nothing but how fast a checkpoint is loaded. `cuda --products` and `cuda --gaps` are measurements of their own.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
 /// </summary>
 public static class CudaBenchmark
@@ -31,7 +31,19 @@ public static class CudaBenchmark
         if (args.Contains("--upload")) return UploadBenchmark.Run(double.Parse(Option(args, "--upload") ?? "8", CultureInfo.InvariantCulture));
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
-        _options = Option(args, "--skinny") is { } rows ? new CudaOptions { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) } : new CudaOptions();
+        _options = new CudaOptions();
+        if (Option(args, "--skinny") is { } rows) _options = _options with { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) };
+        if (args.Contains("--no-prepared")) _options = _options with { PreparesNorms = false };
+        if (args.Contains("--products"))
+        {
+            ProductBenchmark.Run([.. (Option(args, "--rows") ?? "8,16,32,64,128").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))], Option(args, "--only"));
+            return 0;
+        }
+        if (args.Contains("--gaps"))
+        {
+            GapBenchmark.Run(_options, shape);
+            return 0;
+        }
         double readRate, productRate;
         using (CudaBackend backend = new()) (readRate, productRate) = MeasureLimits(backend);
         if (args.Contains("--prompts"))

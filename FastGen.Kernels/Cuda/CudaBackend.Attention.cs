@@ -138,9 +138,12 @@ public sealed unsafe partial class CudaBackend
         return 1 << int.Clamp(int.Log2(Math.Max(most, 1)), 0, 5);
     }
 
-    // Pages in flight for each warp. Where no warp has more than two, one is enough, and the CTAs then fit beside those of the product before them.
-    private int Stages(int headDim, int splits) =>
-        splits > 1 && _longestContext <= 2 * 4 * PageTokens * splits ? 1 : headDim <= 64 ? 4 : headDim <= 128 && splits == 1 ? 3 : 2;
+    // Pages in flight for a CTA of four warps. Where it has few, all of them, so that the CTAs may still fit beside those of the product before.
+    private int Slots(int headDim, int splits)
+    {
+        int pages = (((_longestContext + PageTokens - 1) / PageTokens) + splits - 1) / splits, stages = headDim <= 64 ? 4 : headDim <= 128 && splits == 1 ? 3 : 2;
+        return splits == 1 || !_kernels.UsesHopperInstructions || pages > 4 * stages ? 4 * stages : pages <= 5 ? 5 : pages <= 6 ? 6 : 8;
+    }
 
     private bool HasTensorCoreKernel(DType type, AttentionWeights attention, int blockSize) =>
         type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && PageOf(blockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim;
@@ -185,7 +188,7 @@ public sealed unsafe partial class CudaBackend
         }
         if (singles > 0)
         {
-            int splits = Splits(singles), stages = Stages(attention.HeadDim, splits);
+            int splits = Splits(singles), slots = Slots(attention.HeadDim, splits);
             // Splits that fit a cluster meet in it; others through memory.
             bool clustered = _kernels.UsesHopperInstructions && splits is > 1 and <= 8;
             SplitArguments splitArguments = new()
@@ -194,10 +197,9 @@ public sealed unsafe partial class CudaBackend
                 Partials = _scratch.Get(ScratchUse.AttentionPartials, (long)singles * attention.KvHeads * splits * group * (attention.HeadDim + 2) * sizeof(float)),
                 Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
                 Heads = HeadsOf(attention),
-                Clustered = clustered ? 1 : 0,
             };
-            _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Fused = fused, Shape = (stages, 0, 0, 0) })
-                .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: 4 * stages * pageBytes, cluster: clustered ? splits : 1, clusterAlongY: true);
+            _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Fused = fused, Shape = (slots, clustered ? splits : 1, 0, 0) })
+                .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: (slots * pageBytes) + (clustered ? ((4 * attention.HeadDim) + 64) * group * sizeof(float) : 0), cluster: clustered ? splits : 1, clusterAlongY: true);
         }
     }
 
@@ -226,7 +228,6 @@ public sealed unsafe partial class CudaBackend
         public TensorCoreArguments Common;
         public nint Partials, Counters;
         public HeadArguments Heads;
-        public int Clustered;
     }
 
     [StructLayout(LayoutKind.Sequential)]

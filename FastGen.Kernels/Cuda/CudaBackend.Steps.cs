@@ -66,7 +66,9 @@ public sealed unsafe partial class CudaBackend
     private long Start(RaggedBatch batch, Action<int, int> forward)
     {
         _device.MakeCurrent();
+        _timeline?.Mark();
         long ticket = Steps.Begin(batch);
+        _timeline?.Mark();
         _current = batch;
         try
         {
@@ -75,7 +77,7 @@ public sealed unsafe partial class CudaBackend
             if (_replayable)
             {
                 int rows = StepGraphs.Bucket(batch.TokenCount, Math.Min(batch.Limits.Sequences, batch.Limits.Tokens));
-                _graphs.Run(new StepKey(forward, rows, Splits(rows), Stages(Steps.HeadDim, Splits(rows)), Steps.LogProbabilityNeed), this);
+                _graphs.Run(new StepKey(forward, rows, Splits(rows), Slots(Steps.HeadDim, Splits(rows)), Steps.LogProbabilityNeed), this);
             }
             else
             {
@@ -86,6 +88,7 @@ public sealed unsafe partial class CudaBackend
         {
             _current = null;
             _pending = null;
+            _timeline?.Mark();
             Steps.End(ticket);
         }
         return ticket;
@@ -94,8 +97,18 @@ public sealed unsafe partial class CudaBackend
     /// <summary>Queues the operations of a step.</summary>
     internal void Queue(Action<int, int> forward, int rows, int logitRows)
     {
-        forward(rows, logitRows);
-        StorePending();
+        _products.Defers = _options.PreparesNorms && !_options.Deterministic;
+        try
+        {
+            forward(rows, logitRows);
+            StorePending();
+            _products.Flush();
+        }
+        finally
+        {
+            _products.Defers = false;
+            _products.Drop();
+        }
     }
 
     private static int Longest(ReadOnlySpan<int> contexts)
@@ -109,6 +122,7 @@ public sealed unsafe partial class CudaBackend
     private BatchView View(RaggedBatch batch)
     {
         StorePending();
+        _products.Flush();
         if (_current != batch)
         {
             _device.MakeCurrent();

@@ -66,9 +66,6 @@ public sealed unsafe partial class CudaBackend : IBackend
     /// <inheritdoc/>
     public bool CompilesSteps => true;
 
-    /// <summary>The kernels loaded so far with the registers and local bytes of a thread.</summary>
-    internal IEnumerable<(string Kernel, int Registers, int LocalBytes)> KernelResources => _kernels.Resources();
-
     /// <summary>Looks for CUDA's libraries and devices; allocates nothing.</summary>
     public static CudaProbe Probe(CudaOptions? options = null) => CudaProbe.Run(options);
 
@@ -148,20 +145,10 @@ public sealed unsafe partial class CudaBackend : IBackend
         _device.Dispose();
     }
 
-    /// <summary>Bytes that this backend holds on the device.</summary>
-    internal long AllocatedBytes => _device.AllocatedBytes;
-
     private Tensor Allocate(DType type, int rows, int columns, MemoryUse use)
     {
         _device.MakeCurrent();
         // Kernels may read a vector's width past the last row.
         return new Tensor(_device.Allocate(((long)rows * columns * type.Size()) + 256, use), type, rows, columns);
-    }
-
-    /// <summary>Drops all recorded steps, for measurements that change what a step does.</summary>
-    internal void ForgetRecordings()
-    {
-        _device.Synchronize();
-        _graphs.Clear();
     }
 }

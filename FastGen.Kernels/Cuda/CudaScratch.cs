@@ -6,6 +6,7 @@ namespace FastGen.Kernels.Cuda;
 internal enum ScratchUse
 {
     Normed,
+    NormedSquares,
     Converted,
     Product,
     Gated,

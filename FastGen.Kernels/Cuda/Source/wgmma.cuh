@@ -94,7 +94,9 @@ template <> struct WgmmaHeld<f16, 128> {
 // K-major operand with 128-byte swizzle, 1024 bytes between groups of 8 rows.
 DEVICE u64 wgmma_operand(u32 address) { return (u64)((address & 0x3ffff) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62; }
 DEVICE void wgmma_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-DEVICE void wgmma_finish() { asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory"); }
+DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+DEVICE void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
+DEVICE void wgmma_finish() { wgmma_commit(); wgmma_wait(); }
 // Operand whose rows are k, with 128-byte swizzle: 1024 bytes between groups of 8 rows, `panel` bytes between panels of 64 columns.
 DEVICE u64 wgmma_operand_by_rows(u32 address, u32 panel) { return (u64)((address & 0x3ffff) >> 4) | (u64)(panel >> 4) << 16 | 64ull << 32 | 1ull << 62; }
 DEVICE void publish_to_wgmma() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }

@@ -84,6 +84,79 @@ public sealed class CudaStepTests(bool hopper) : CudaFixture
         }
     }
 
+    // One sequence and a few with long contexts, whose splits meet in clusters; many with all lengths, whose pages run on from one to the next.
+    [TestCase(DType.BF16, 8, 2, 128, 1, 700, 0)]
+    [TestCase(DType.F16, 4, 1, 64, 2, 650, 0)]
+    [TestCase(DType.BF16, 16, 1, 128, 1, 800, 300)]
+    [TestCase(DType.BF16, 3, 3, 80, 3, 530, 0)]
+    [TestCase(DType.BF16, 32, 8, 128, 70, 90, 0)]
+    [TestCase(DType.F16, 32, 32, 80, 17, 60, 0)]
+    [TestCase(DType.BF16, 16, 8, 64, 67, 70, 20)]
+    [TestCase(DType.BF16, 16, 8, 256, 36, 40, 0)]
+    public void Attention_LongAndManyDecodes_AgreesWithReference(DType type, int heads, int kvHeads, int headDim, int sequences, int longest, int window)
+    {
+        StepLimits limits = new(Tokens: Math.Max(longest, sequences), sequences, 16, BlocksPerSequence: (longest / 16) + 2);
+        Prepare(limits, heads, kvHeads, headDim, type);
+        _rotary = Rotary(longest + 20, headDim);
+        AttentionWeights Layer(Func<Twin, Tensor> on) => new() { Heads = heads, KvHeads = kvHeads, HeadDim = headDim, Scale = 1 / MathF.Sqrt(headDim), Window = window, Rotary = on(_rotary) };
+        AttentionWeights onCuda = Layer(twin => twin.Cuda), onReference = Layer(twin => twin.Reference);
+        int blocks = limits.Sequences * limits.BlocksPerSequence;
+        KvLayer cudaCache = Cuda.AllocateKvLayer(type, blocks, 16, kvHeads, headDim), referenceCache = Reference.AllocateKvLayer(DType.F32, blocks, 16, kvHeads, headDim);
+        Pool pool = new(limits, Random);
+        Twin qkv = Activations(type, limits.Tokens, (heads + (2 * kvHeads)) * headDim), output = Activations(type, limits.Tokens, heads * headDim);
+        void OnCuda(int rows, int logitRows)
+        {
+            Cuda.StoreKv(qkv.Cuda.WithRows(rows), cudaCache, onCuda, _batch);
+            Cuda.Attention(output.Cuda.WithRows(rows), qkv.Cuda.WithRows(rows), cudaCache, onCuda, _batch);
+        }
+        void Step((int Slot, int Count)[] step)
+        {
+            _batch = pool.Batch(step);
+            Refill(qkv, type);
+            long ticket = Cuda.Submit(_batch, OnCuda);
+            Reference.Submit(_batch, (rows, _) =>
+            {
+                Reference.StoreKv(qkv.Reference.WithRows(rows), referenceCache, onReference, _batch);
+                Reference.Attention(output.Reference.WithRows(rows), qkv.Reference.WithRows(rows), referenceCache, onReference, _batch);
+            });
+            Cuda.Collect(ticket, new int[_batch.LogitRowCount]);
+            AssertClose(output.WithRows(_batch.TokenCount), type, slack: 1.5f);
+        }
+
+        for (int slot = 0; slot < sequences; slot++) Step([(slot, slot == 0 ? longest - 8 : Random.Next(1, longest - 8))]);
+        for (int step = 0; step < 3; step++) Step([.. Enumerable.Range(0, sequences).Select(slot => (slot, 1))]);
+    }
+
+    // In a step a product that adds to the residual stream waits for the one after it, whose norm it prepares.
+    [Test]
+    public void Linear_SumsThenNorms_AgreesWithReference([Values(DType.BF16, DType.F16)] DType type, [Values(1, 5, 8, 27, 64, 100, 128)] int rows)
+    {
+        const int Hidden = 520, Mlp = 1024;
+        StepLimits limits = new(Tokens: 128, Sequences: 1, 16, BlocksPerSequence: 9);
+        Prepare(limits, 2, 2, 16, type);
+        Twin out1 = Weights(type, Hidden, Mlp, 1 / MathF.Sqrt(Mlp)), gateUp = Weights(type, 2 * Mlp, Hidden, 1 / MathF.Sqrt(Hidden)), down = Weights(type, Hidden, Mlp, 1 / MathF.Sqrt(Mlp)), head = Weights(type, Mlp, Hidden, 1 / MathF.Sqrt(Hidden));
+        Twin attended = Activations(type, rows, Mlp), hidden = Activations(DType.F32, rows, Hidden, 3), mlp = Activations(type, rows, Mlp), last = Activations(DType.F32, rows, Mlp), gamma = Vector(Hidden, 0.3f, 1), bias = Vector(Hidden);
+        RaggedBatch batch = new Pool(limits, Random).Batch([(0, rows)]);
+        foreach (IBackend backend in (IBackend[])[Cuda, Reference])
+        {
+            Tensor On(Twin twin) => backend == Cuda ? twin.Cuda : twin.Reference;
+            NormWeights norm = new(NormKind.Rms, On(gamma), null, 1e-6f);
+            long ticket = backend.Submit(batch, (_, _) =>
+            {
+                backend.Linear(On(hidden), new LinearInput(On(attended)), new LinearWeights(On(out1), On(bias)), accumulate: true);
+                backend.GatedLinear(On(mlp), new LinearInput(On(hidden), norm), new LinearWeights(On(gateUp)), Activation.Silu);
+                backend.Linear(On(hidden), new LinearInput(On(mlp)), new LinearWeights(On(down)), accumulate: true);
+                backend.Linear(On(last), new LinearInput(On(hidden), norm), new LinearWeights(On(head)));
+                backend.Linear(On(hidden), new LinearInput(On(attended)), new LinearWeights(On(out1)), accumulate: true);
+            });
+            backend.Collect(ticket, new int[1]);
+        }
+
+        AssertClose(mlp, type, slack: 3);
+        AssertClose(last, type, slack: 3);
+        AssertClose(hidden, type, slack: 2);
+    }
+
     [TestCase(DType.F32, DType.F32)]
     [TestCase(DType.BF16, DType.F32)]
     [TestCase(DType.F16, DType.F16)]
