@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda;
+using FastGen.Kernels.Cuda.Products;
 
 namespace FastGen.Benchmarks.Cuda;
 
@@ -44,6 +45,12 @@ public static class CudaBenchmark
             GapBenchmark.Run(_options, shape);
             return 0;
         }
+        if (Option(args, "--kernel") is { } kernel) _options = _options with { ExpertKernel = Enum.Parse<ExpertKernel>(kernel) };
+        if (args.Contains("--experts"))
+        {
+            ExpertBenchmark.Run(_options, [.. (Option(args, "--rows") ?? "1,2,4,8,16,32,48,64,96,128,256,512,2048,8192").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))]);
+            return 0;
+        }
         double readRate, productRate;
         using (CudaBackend backend = new()) (readRate, productRate) = MeasureLimits(backend);
         if (args.Contains("--prompts"))
@@ -52,6 +59,7 @@ public static class CudaBenchmark
             MeasurePrompts();
             return 0;
         }
+        if (shape is not null && ModelBenchmark.Serves(shape)) ModelBenchmark.Run(shape, args, _options, readRate, productRate);
         if (shape is null or "llama") MeasureLlama(readRate, args.Contains("--decode") ? 0 : productRate, detail);
         if (shape is null or "qwen") MeasureQwen(readRate, detail);
         Console.WriteLine();
@@ -63,7 +71,7 @@ public static class CudaBenchmark
         return 0;
     }
 
-    private static string? Option(string[] args, string name)
+    internal static string? Option(string[] args, string name)
     {
         int at = Array.IndexOf(args, name);
         return at >= 0 && at + 1 < args.Length ? args[at + 1] : null;
@@ -261,7 +269,7 @@ public static class CudaBenchmark
         backend.ForgetRecordings();
     }
 
-    private static void Record(string name, double value, double limit, string unit)
+    internal static void Record(string name, double value, double limit, string unit)
     {
         Lines.Add((name, value, limit, unit));
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name}: {value:N1} {unit}{(limit > 0 ? $" ({value / limit:P0} of {limit:N0})" : "")}"));

@@ -1,7 +1,6 @@
 using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
-using FastGen.Kernels.Cuda.Products;
 using FastGen.Kernels.Cuda.Steps;
 
 namespace FastGen.Kernels.Cuda;
@@ -41,7 +40,8 @@ public sealed unsafe partial class CudaBackend
     public void MixtureOfExperts(Tensor output, in LinearInput input, ExpertWeights weights)
     {
         StorePending();
-        new ExpertProducts(_kernels, _scratch, _products).Run(output, input, weights);
+        // A recorded step has rows for every sequence of its bucket.
+        _experts.Run(output, input, weights, rowCount: _replayable && _current is not null ? Steps.TokenCount : 0);
     }
 
     /// <inheritdoc/>

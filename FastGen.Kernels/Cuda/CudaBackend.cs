@@ -22,6 +22,7 @@ public sealed unsafe partial class CudaBackend : IBackend
     private readonly CudaScratch _scratch;
     private readonly Transfers _transfers;
     private readonly LinearProducts _products;
+    private readonly ExpertProducts _experts;
     private readonly StepGraphs _graphs;
     private bool _disposed;
 
@@ -41,6 +42,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         _scratch = new CudaScratch(_device);
         _transfers = new Transfers(_device, _kernels, _scratch);
         _products = new LinearProducts(_device, _kernels, _scratch, ProductChoices.For(cache, _device, _info.Name), _options);
+        _experts = new ExpertProducts(_device, _kernels, _scratch, _products, _options.ExpertKernel);
         _graphs = new StepGraphs(_device);
     }
 
@@ -92,6 +94,13 @@ public sealed unsafe partial class CudaBackend : IBackend
         }
         _device.MakeCurrent();
         _transfers.Upload(source, sourceType, target.Data + (nint)((long)firstRow * target.Columns * target.Type.Size()), target.Type);
+    }
+
+    /// <summary>Copies bytes of one matrix over rows of another: large random weights are made on the device, for measurements.</summary>
+    internal void CopyOnDevice(Tensor source, long offset, Tensor target, int firstRow, long bytes)
+    {
+        _device.MakeCurrent();
+        _transfers.CopyOnDevice(source.Data + (nint)offset, target.Data + (nint)((long)firstRow * target.Columns * target.Type.Size()), bytes);
     }
 
     /// <inheritdoc/>

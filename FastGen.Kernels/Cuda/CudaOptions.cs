@@ -1,3 +1,5 @@
+using FastGen.Kernels.Cuda.Products;
+
 namespace FastGen.Kernels.Cuda;
 
 /// <summary>Where CUDA's libraries and compiled kernels are, and how steps run. The defaults suit most programs.</summary>
@@ -30,4 +32,7 @@ public sealed record CudaOptions
 
     /// <summary>Whether a product that adds to the residual stream prepares the norm that follows; true by default.</summary>
     internal bool PreparesNorms { get; init; } = true;
+
+    /// <summary>The kernel for products of experts, where it serves; null for the one that suits the number of rows.</summary>
+    internal ExpertKernel? ExpertKernel { get; init; }
 }

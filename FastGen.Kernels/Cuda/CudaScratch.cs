@@ -13,6 +13,8 @@ internal enum ScratchUse
     Routes,
     RouteProbabilities,
     RouteIndices,
+    RouteArrivals,
+    ExpertRows,
     ExpertGateUp,
     ExpertGated,
     ExpertResults,

@@ -63,6 +63,9 @@ internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels,
         device.Synchronize();
     }
 
+    /// <summary>Queues a copy within the device's memory.</summary>
+    public void CopyOnDevice(nint source, nint target, long bytes) => CudaDriver.Check(CudaDriver.cuMemcpyDtoDAsync_v2(target, source, (nuint)bytes, device.Stream));
+
     /// <summary>Converts values on the device.</summary>
     public void Convert(nint source, DType sourceType, nint target, DType targetType, long count)
     {

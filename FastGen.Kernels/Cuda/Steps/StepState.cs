@@ -96,6 +96,9 @@ internal sealed unsafe class StepState : IDisposable
     /// <summary>The metadata for kernels.</summary>
     public BatchView View => new(_metadata, Layout);
 
+    /// <summary>Address of the number of tokens of the step.</summary>
+    public nint TokenCount => _metadata;
+
     /// <summary>The attention plan on the device.</summary>
     public nint PlanAddress => _metadata + (_planOffset * sizeof(int));
 
