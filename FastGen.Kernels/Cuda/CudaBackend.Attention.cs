@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
+using FastGen.Kernels.Cuda.Interop;
 using FastGen.Kernels.Cuda.Steps;
 
 namespace FastGen.Kernels.Cuda;
@@ -9,9 +10,9 @@ public sealed unsafe partial class CudaBackend
 {
     private const int PageTokens = 16;
     private const int HeadsPerBlock = 4;
-    private const int TileRows = 64;
-    private const int WgmmaTileRows = 128;
 
+    private readonly TensorMaps _cacheMaps = new();
+    private AttentionTiling _tiling;
     private PendingStore? _pending;
 
     /// <inheritdoc/>
@@ -57,15 +58,10 @@ public sealed unsafe partial class CudaBackend
         Check(qkv, cache, attention);
         bool fused = _pending is { } pending && pending.Qkv.Data == qkv.Data && pending.Cache == cache && ReferenceEquals(pending.Attention, attention);
         if (fused) _pending = null;
-        BatchView view = View(batch);
-        if (HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
-        {
-            AttendOnTensorCores(output, qkv, cache, attention, view, batch, fused);
-            return;
-        }
         AttentionArguments arguments = new()
         {
-            Batch = view,
+            Batch = View(batch),
+            Plan = Steps.PlanAddress,
             Qkv = qkv.Data,
             Cache = cache.Storage.Data,
             Output = output.Data,
@@ -78,6 +74,11 @@ public sealed unsafe partial class CudaBackend
             BlockSize = cache.BlockSize,
             BlocksPerSequence = Steps.Limits.BlocksPerSequence,
         };
+        if (HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
+        {
+            AttendOnTensorCores(arguments, qkv, cache, attention, batch, fused);
+            return;
+        }
         _kernels.Get("attention", "attention", ConstantsOf(qkv, cache, attention)).Launch(arguments, (qkv.Rows, (attention.Heads + HeadsPerBlock - 1) / HeadsPerBlock, 1), threads: 32 * HeadsPerBlock);
     }
 
@@ -145,44 +146,14 @@ public sealed unsafe partial class CudaBackend
     private bool HasTensorCoreKernel(DType type, AttentionWeights attention, int blockSize) =>
         type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && PageOf(blockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim;
 
-    private void AttendOnTensorCores(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, BatchView view, RaggedBatch batch, bool fused)
+    private void AttendOnTensorCores(AttentionArguments arguments, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch, bool fused)
     {
         int group = attention.Heads / attention.KvHeads, pageBytes = PageTokens * attention.HeadDim * 4;
         // A replayed step has room for every sequence of its bucket; the kernels read how many there are.
         bool replayed = _replayable && _current == batch;
         int singles = !replayed ? Steps.Plan.SingleCount : Steps.SplitsSingles ? qkv.Rows : 0;
-        int tiles = !replayed ? Steps.Plan.TileCount : Steps.SplitsSingles ? 0 : qkv.Rows * ((group + Steps.Plan.TileRows - 1) / Steps.Plan.TileRows);
-        TensorCoreArguments arguments = new()
-        {
-            Batch = view,
-            Plan = Steps.PlanAddress,
-            Qkv = qkv.Data,
-            Cache = cache.Storage.Data,
-            Output = output.Data,
-            BlockTables = Steps.BlockTables,
-            Slopes = attention.AlibiSlopes?.Data ?? 0,
-            Scale = attention.Scale,
-            Heads = attention.Heads,
-            KvHeads = attention.KvHeads,
-            Window = attention.Window,
-            BlockSize = cache.BlockSize,
-            BlocksPerSequence = Steps.Limits.BlocksPerSequence,
-        };
-        if (tiles > 0)
-        {
-            TilesArguments tileArguments = new() { Common = arguments, Tiles = Steps.PlanAddress + (Steps.Plan.TilesOffset * sizeof(int)) };
-            if (Steps.Plan.TileRows == WgmmaTileRows)
-            {
-                // Queries of 128 rows, two stages of keys and values of 128 tokens.
-                _kernels.Get("attention_wgmma", "attention_wgmma", ConstantsOf(qkv, cache, attention))
-                    .Launch(tileArguments, (tiles, attention.KvHeads, 1), threads: 288, sharedBytes: (5 * 256 * attention.HeadDim) + 1024);
-            }
-            else
-            {
-                _kernels.Get("attention_tiles", "attention_tiles", ConstantsOf(qkv, cache, attention))
-                    .Launch(tileArguments, (tiles, attention.KvHeads, 1), threads: 128, sharedBytes: (8 * pageBytes) + (TileRows * attention.HeadDim * 2));
-            }
-        }
+        int tiles = !replayed ? Steps.Plan.TileCount : Steps.SplitsSingles ? 0 : qkv.Rows * ((group + _tiling.Rows - 1) / _tiling.Rows);
+        if (tiles > 0) AttendTiles(arguments, tiles, qkv, cache, attention);
         if (singles > 0)
         {
             int splits = Splits(singles), stages = Stages(attention.HeadDim, splits);
@@ -201,11 +172,29 @@ public sealed unsafe partial class CudaBackend
         }
     }
 
+    private void AttendTiles(AttentionArguments arguments, int tiles, Tensor qkv, KvLayer cache, AttentionWeights attention)
+    {
+        TilesArguments tileArguments = new() { Common = arguments, Tiles = Steps.PlanAddress + (Steps.Plan.TilesOffset * sizeof(int)) };
+        KernelConstants constants = ConstantsOf(qkv, cache, attention);
+        int headDim = attention.HeadDim;
+        if (_tiling.Warpgroups == 0)
+        {
+            // Two stages of keys and values of 64 tokens, and the queries.
+            _kernels.Get("attention_tiles", "attention_tiles", constants).Launch(tileArguments, (tiles, attention.KvHeads, 1), threads: 128, sharedBytes: ((4 * 64) + _tiling.Rows) * headDim * 2);
+            return;
+        }
+        WgmmaArguments wgmmaArguments = new() { Tiles = tileArguments };
+        // Pages of other widths are not swizzled in the cache; a tensor map does it as they are read.
+        if (headDim % TensorMaps.BoxColumns != 0) wgmmaArguments.CacheMap = _cacheMaps.Get(new Tensor(cache.Storage.Data, cache.Storage.Type, (int)(cache.Storage.Bytes / (2 * headDim)), headDim), PageTokens);
+        _kernels.Get("attention_wgmma", "attention_wgmma", constants with { Shape = (_tiling.Warpgroups, _tiling.Tokens, _tiling.Stages, _options.AttentionTurns ? 1 : 0) })
+            .Launch(wgmmaArguments, (Math.Min(tiles * attention.KvHeads, _device.Multiprocessors), 1, 1), threads: 128 * (_tiling.Warpgroups + 1), sharedBytes: _tiling.SharedBytes(headDim));
+    }
+
     private readonly record struct PendingStore(Tensor Qkv, KvLayer Cache, AttentionWeights Attention, BatchView View);
 
-    // What both tensor-core kernels take first.
+    // struct AttentionArguments of attention.cuh: what all kernels of attention take first.
     [StructLayout(LayoutKind.Sequential)]
-    private struct TensorCoreArguments
+    private struct AttentionArguments
     {
         public BatchView Batch;
         public nint Plan, Qkv, Cache, Output, BlockTables, Slopes;
@@ -216,25 +205,24 @@ public sealed unsafe partial class CudaBackend
     [StructLayout(LayoutKind.Sequential)]
     private struct TilesArguments
     {
-        public TensorCoreArguments Common;
+        public AttentionArguments Common;
         public nint Tiles;
+    }
+
+    // The tensor map aligns it to 64 bytes on the device.
+    [StructLayout(LayoutKind.Sequential, Size = 320)]
+    private struct WgmmaArguments
+    {
+        public TensorMap CacheMap;
+        public TilesArguments Tiles;
     }
 
     [StructLayout(LayoutKind.Sequential)]
     private struct SplitArguments
     {
-        public TensorCoreArguments Common;
+        public AttentionArguments Common;
         public nint Partials, Counters;
         public HeadArguments Heads;
         public int Clustered;
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct AttentionArguments
-    {
-        public BatchView Batch;
-        public nint Qkv, Cache, Output, BlockTables, Slopes;
-        public float Scale;
-        public int Heads, KvHeads, Window, BlockSize, BlocksPerSequence;
     }
 }

@@ -40,7 +40,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         _kernels = new KernelLibrary(_device, compiler);
         _scratch = new CudaScratch(_device);
         _transfers = new Transfers(_device, _kernels, _scratch);
-        _products = new LinearProducts(_device, _kernels, _scratch, _options.SkinnyRows);
+        _products = new LinearProducts(_device, _kernels, _scratch, _options);
         _graphs = new StepGraphs(_device);
     }
 
@@ -115,8 +115,8 @@ public sealed unsafe partial class CudaBackend : IBackend
         _device.MakeCurrent();
         _steps?.DestroyEvents();
         _graphs.Clear();
-        bool wgmma = _kernels.UsesHopperInstructions && shape.WeightType != DType.F32 && (shape.HeadDim is 64 or 128);
-        _steps = new StepState(_device, _kernels, shape, limits, splitSingles: shape.Heads / shape.KvHeads <= LargestSplitGroup, tileRows: wgmma ? WgmmaTileRows : TileRows) { MetadataMoves = ForgetRecordings };
+        _tiling = _kernels.UsesHopperInstructions && shape.WeightType != DType.F32 ? _options.AttentionTiling ?? AttentionTiling.ForHopper(shape.HeadDim) : default;
+        _steps = new StepState(_device, _kernels, shape, limits, splitSingles: shape.Heads / shape.KvHeads <= LargestSplitGroup, _tiling.Rows) { MetadataMoves = ForgetRecordings };
         DType activation = PrecisionFor(shape.WeightType).Activation;
         int widest = Math.Max(shape.HiddenSize, Math.Max(shape.MlpColumns, shape.Heads * shape.HeadDim));
         _ = _scratch.Matrix(ScratchUse.Normed, activation, limits.Tokens, widest);

@@ -1,3 +1,6 @@
+using FastGen.Kernels.Cuda.Products;
+using FastGen.Kernels.Cuda.Steps;
+
 namespace FastGen.Kernels.Cuda;
 
 /// <summary>Where CUDA's libraries and compiled kernels are, and how steps run. The defaults suit most programs.</summary>
@@ -17,4 +20,13 @@ public sealed record CudaOptions
 
     /// <summary>Rows up to which products have own kernels on Hopper, at most 128; more go to cuBLASLt.</summary>
     internal int SkinnyRows { get; init; } = 64;
+
+    /// <summary>How the attention of prompts is cut on Hopper, instead of what suits the heads.</summary>
+    internal AttentionTiling? AttentionTiling { get; init; }
+
+    /// <summary>Whether warpgroups take turns in the attention of prompts.</summary>
+    internal bool AttentionTurns { get; init; } = true;
+
+    /// <summary>How products of many rows run, whatever the time: by this tile, or by cuBLASLt if it is empty.</summary>
+    internal GemmTile? ForcedGemm { get; set; }
 }

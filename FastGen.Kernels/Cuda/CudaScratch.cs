@@ -20,6 +20,7 @@ internal enum ScratchUse
     AttentionCounters,
     Conversion,
     Timing,
+    ChosenProduct,
     SampleKeys,
 }
 

@@ -9,15 +9,14 @@ internal sealed unsafe class CublasProducts : IDisposable
     private const int HeuristicsAsked = 8;
     private const long WorkspaceBytes = 64L << 20;
     private const int TimedRows = 128;
-    private const int TimedRuns = 3;
 
     private readonly CudaDevice _device;
     private readonly CudaScratch _scratch;
     private readonly Dictionary<ProductShape, Plan?> _plans = [];
-    private readonly Dictionary<ProductShape, MatmulHeuristic> _timed = [];
+    private readonly TimedChoice<ProductShape> _choice;
     private nint _handle, _workspace;
 
-    public CublasProducts(CudaDevice device, CudaScratch scratch) => (_device, _scratch) = (device, scratch);
+    public CublasProducts(CudaDevice device, CudaScratch scratch) => (_device, _scratch, _choice) = (device, scratch, new TimedChoice<ProductShape>(device));
 
     /// <summary>output = input · weightᵀ, added to what it holds when <paramref name="accumulate"/>. False where cuBLASLt has no algorithm.</summary>
     public bool TryMultiply(Tensor output, Tensor input, Tensor weight, bool accumulate)
@@ -52,13 +51,6 @@ internal sealed unsafe class CublasProducts : IDisposable
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a storage type."),
     };
 
-    // Rows that share one timing: beyond some, the choice hardly depends on them.
-    private static int Bucket(int rows)
-    {
-        int step = rows <= 1024 ? 128 : rows <= 4096 ? 512 : 2048;
-        return (rows + step - 1) / step * step;
-    }
-
     private int Run(Plan plan, MatmulHeuristic algorithm, nint weight, nint input, nint output, float beta)
     {
         float alpha = 1;
@@ -69,26 +61,10 @@ internal sealed unsafe class CublasProducts : IDisposable
     // timed from the cache.
     private MatmulHeuristic Fastest(Plan plan, ProductShape shape, ReadOnlySpan<MatmulHeuristic> proposals, nint weight, nint input)
     {
-        ProductShape bucket = shape with { Rows = Bucket(shape.Rows) };
         if (shape.Rows <= TimedRows || proposals.Length == 1) return proposals[0];
-        if (_timed.TryGetValue(bucket, out MatmulHeuristic chosen)) return chosen;
-        nint target = _scratch.Get(ScratchUse.Timing, (long)shape.Rows * shape.Outputs * shape.Out.Size()), start = CudaDevice.CreateEvent(timing: true), end = CudaDevice.CreateEvent(timing: true);
-        float best = float.PositiveInfinity;
-        chosen = proposals[0];
-        foreach (MatmulHeuristic proposal in proposals)
-        {
-            if (Run(plan, proposal, weight, input, target, 0) != 0) continue;
-            CudaDriver.Check(CudaDriver.cuEventRecord(start, _device.Stream));
-            for (int i = 0; i < TimedRuns; i++) _ = Run(plan, proposal, weight, input, target, 0);
-            CudaDriver.Check(CudaDriver.cuEventRecord(end, _device.Stream));
-            CudaDriver.Check(CudaDriver.cuEventSynchronize(end));
-            float milliseconds = 0;
-            CudaDriver.Check(CudaDriver.cuEventElapsedTime(&milliseconds, start, end));
-            if (milliseconds < best) (best, chosen) = (milliseconds, proposal);
-        }
-        _ = CudaDriver.cuEventDestroy_v2(start);
-        _ = CudaDriver.cuEventDestroy_v2(end);
-        return _timed[bucket] = chosen;
+        nint target = _scratch.Get(ScratchUse.Timing, (long)shape.Rows * shape.Outputs * shape.Out.Size());
+        MatmulHeuristic[] candidates = proposals.ToArray();
+        return candidates[_choice.Fastest(shape with { Rows = LinearProducts.Bucket(shape.Rows) }, candidates.Length, candidate => Run(plan, candidates[candidate], weight, input, target, 0) == 0)];
     }
 
     private Plan? Choose(ProductShape shape, nint weight, nint input)

@@ -5,13 +5,16 @@ using FastGen.Kernels.Cuda.Compilation;
 namespace FastGen.Kernels.Cuda.Products;
 
 /// <summary>Linear maps with the norm before and the bias, activation and sum after them, by the kernel that suits the number of rows.</summary>
-internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, int skinnyRows) : IDisposable
+internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, CudaOptions options) : IDisposable
 {
     private const int Tile = 64;
+    private const int TimedRows = 128;
 
     private readonly CublasProducts _cublas = new(device, scratch);
     private readonly GemvProducts _gemv = new(device, kernels);
-    private readonly SkinnyProducts _skinny = new(device, kernels, skinnyRows);
+    private readonly SkinnyProducts _skinny = new(device, kernels, options.SkinnyRows);
+    private readonly GemmProducts _gemm = new(device, kernels);
+    private readonly TimedChoice<ProductKey> _choice = new(device);
 
     /// <summary>output = norm(input), row by row.</summary>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
@@ -35,14 +38,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
             _skinny.Run(output, rows, weights, activation, gated: false, accumulate);
             return;
         }
-        if (activation == Activation.None && weights.Bias is null && CanWrite(output.Type, weights.Weight.Type))
-        {
-            Multiply(output, rows, weights.Weight, accumulate);
-            return;
-        }
-        Tensor product = scratch.Matrix(ScratchUse.Product, DType.F32, output.Rows, weights.Outputs);
-        Multiply(product, rows, weights.Weight, accumulate: false);
-        Epilogue(output, product, weights.Bias, activation, gated: false, accumulate);
+        MultiplyMany(output, rows, weights, activation, gated: false, accumulate);
     }
 
     /// <summary>output = activation(g) ⊙ u, where [g | u] = norm(input) · gateUpᵀ + bias.</summary>
@@ -59,9 +55,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
             _skinny.Run(output, rows, gateUp, activation, gated: true, accumulate: false);
             return;
         }
-        Tensor product = scratch.Matrix(ScratchUse.Gated, gateUp.Weight.Type, output.Rows, gateUp.Outputs);
-        Multiply(product, rows, gateUp.Weight, accumulate: false);
-        Epilogue(output, product, gateUp.Bias, activation, gated: true, accumulate: false);
+        MultiplyMany(output, rows, gateUp, activation, gated: true, accumulate: false);
     }
 
     /// <summary>Rows normalized, in the type that a product with weights of <paramref name="type"/> takes.</summary>
@@ -109,6 +103,52 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
 
     public void Dispose() => _cublas.Dispose();
 
+    /// <summary>Rows that share one choice: beyond some, it hardly depends on them.</summary>
+    public static int Bucket(int rows)
+    {
+        int step = rows <= 1024 ? 128 : rows <= 4096 ? 512 : 2048;
+        return (rows + step - 1) / step * step;
+    }
+
+    // By whichever is faster on the data at hand, timed once for a bucket of rows: cuBLASLt and a kernel for what follows, or one kernel for all.
+    private void MultiplyMany(Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    {
+        GemmTile? tile = options.ForcedGemm;
+        if (rows.Rows <= TimedRows || !_gemm.Serves(output, rows, weights.Weight, accumulate))
+        {
+            tile = default(GemmTile);
+        }
+        else if (tile is null)
+        {
+            ProductKey key = new(Bucket(rows.Rows), weights.Outputs, weights.Inputs, weights.Weight.Type, output.Type, activation, weights.Bias is not null, gated, accumulate);
+            Tensor target = scratch.Matrix(ScratchUse.ChosenProduct, output.Type, output.Rows, output.Columns);
+            int choice = _choice.Fastest(key, GemmProducts.Tiles.Count + 1, candidate =>
+            {
+                Multiply(candidate == 0 ? default : GemmProducts.Tiles[candidate - 1], target, rows, weights, activation, gated, accumulate);
+                return true;
+            });
+            tile = choice == 0 ? default : GemmProducts.Tiles[choice - 1];
+        }
+        Multiply(tile.Value, output, rows, weights, activation, gated, accumulate);
+    }
+
+    private void Multiply(GemmTile tile, Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    {
+        if (tile != default)
+        {
+            _gemm.Run(tile, output, rows, weights, activation, gated, accumulate);
+            return;
+        }
+        if (!gated && activation == Activation.None && weights.Bias is null && CanWrite(output.Type, weights.Weight.Type))
+        {
+            Multiply(output, rows, weights.Weight, accumulate);
+            return;
+        }
+        Tensor product = gated ? scratch.Matrix(ScratchUse.Gated, weights.Weight.Type, output.Rows, weights.Outputs) : scratch.Matrix(ScratchUse.Product, DType.F32, output.Rows, weights.Outputs);
+        Multiply(product, rows, weights.Weight, accumulate: false);
+        Epilogue(output, product, weights.Bias, activation, gated, accumulate);
+    }
+
     private static bool CanWrite(DType output, DType weight) => output == DType.F32 || output == weight;
 
     private void Multiply(Tensor output, Tensor input, Tensor weight, bool accumulate)
@@ -131,6 +171,8 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         kernels.Get("matmul", "matmul", new KernelConstants { In = input.Type, Weight = weight.Type, Out = output.Type })
             .Launch(arguments, ((weight.Rows + Tile - 1) / Tile, (output.Rows + Tile - 1) / Tile, 1), threads: 256);
     }
+
+    private readonly record struct ProductKey(int Rows, int Outputs, int Inputs, DType Weight, DType Out, Activation Activation, bool Bias, bool Gated, bool Accumulate);
 
     [StructLayout(LayoutKind.Sequential)]
     private struct NormArguments

@@ -1,168 +1,281 @@
-// Attention of prompts and prompt chunks on Hopper: tiles of 128 packed rows (a row for each new token and head of the group), two warpgroups of
-// 64 rows, and a warp that brings keys and values by 128 tokens, two stages deep. Both products are wgmma: scores from queries and keys in shared
-// memory, then weights in registers times values as they lie in the cache.
+// Attention of prompts and prompt chunks on Hopper, after FlashAttention-3 (Shah et al. 2024). Resident CTAs walk over items, each a tile of packed
+// rows and a key/value head. One warpgroup loads: a warp brings keys and values, the others queries; two or three multiply, 64 rows each. Scores of
+// the next keys are on the tensor cores while the softmax of the last ones runs, and warpgroups take turns on the tensor cores.
+#include "tiles.cuh"
 #include "wgmma.cuh"
 
-#define PANELS (HEAD_DIM / 64)
-#define PANEL_PAGE 2048                     // bytes of a panel of a page: 16 tokens of 128 bytes
-#define PANEL_BYTES (128 * 128)             // of 128 tokens, or of the queries of both warpgroups
-#define HALF_STAGE (PANELS * PANEL_BYTES)   // keys, or values
-#define TILE_TOKENS 128
-#define TILE_ROWS 128
-#define NOTHING -1e30f
+#define CONSUMERS SHAPE_A
+#define TOKENS SHAPE_B                      // keys, or values, of a stage
+#define STAGES SHAPE_C
+#define TURNS SHAPE_D                       // warpgroups take turns
+#define TILE_ROWS (64 * CONSUMERS)
+#define PANELS ((HEAD_DIM + 63) / 64)       // of 64 columns: 128 bytes a token, swizzled
+#define PAGE_PANEL 2048                     // bytes of a panel of a page
+#define STAGE_BYTES (PANELS * TOKENS * 128)
+#define ALIGNED (HEAD_DIM % 64 == 0)        // pages lie swizzled in the cache; others are swizzled, and padded with zeros, on their way
 
-struct TilesArguments {
-    Batch batch;
-    const int* plan;            // its second int counts the tiles
-    const T_IN* qkv;
-    const T_IN* cache;
-    T_IN* output;
-    const int* block_tables;
-    const float* slopes;
-    float scale;
-    int heads, kv_heads, window, block_size, blocks_per_sequence;
-    const int* tiles;           // sequence, first packed row
+struct WgmmaArguments {
+    TensorMap cache_map;                    // [tokens of all pages, HEAD_DIM], unless ALIGNED
+    TilesArguments tiles;
 };
 
-DEVICE void warpgroup_sync(int group) { asm volatile("bar.sync %0, 128;" :: "r"(group + 1) : "memory"); }
+typedef Tile<TILE_ROWS, TOKENS> Item;
 
-KERNEL __launch_bounds__(288, 1) attention_wgmma(const TilesArguments a) {
-    extern __shared__ char unaligned[];   // queries, then two stages
-    __shared__ __align__(8) u64 barriers[4];
-    char* shared = (char*)(((u64)unaligned + 1023) & ~(u64)1023);
-    if (blockIdx.x >= a.plan[1]) return;
-    int tid = threadIdx.x, warp = tid >> 5, lane = tid & 31, g = lane >> 2, t = lane & 3, head = blockIdx.y;
-    const int* data = a.batch.data;
-    int sequence = a.tiles[2 * blockIdx.x], first = a.tiles[2 * blockIdx.x + 1], slot = data[a.batch.sequence_slots + sequence];
-    int start = data[a.batch.starts + sequence], count = data[a.batch.starts + sequence + 1] - start, before = data[a.batch.context_lengths + sequence] - count;
-    int rows = min(TILE_ROWS, count * GROUP - first), low = before + first / GROUP, high = before + (first + rows - 1) / GROUP;   // positions of the tile
-    int oldest = a.window ? max(0, low - a.window + 1) : 0, begin = oldest / TILE_TOKENS, end = high / TILE_TOKENS + 1, groups = rows > 64 ? 2 : 1;
-    u32 queries = shared_address(shared), stages = queries + HALF_STAGE, full = shared_address(barriers), empty = full + 16;
-    if (tid == 0) {
-        for (int s = 0; s < 2; s++) { barrier_init(full + 8 * s, 1); barrier_init(empty + 8 * s, 4 * groups); }
+// Slots that are filled and emptied in turn.
+struct Ring {
+    int slot = 0;
+    u32 parity = 0;
+    DEVICE void next() { if (++slot == STAGES) { slot = 0; parity ^= 1; } }
+};
+struct Barriers { u64 keys_full[STAGES], keys_empty[STAGES], values_full[STAGES], values_empty[STAGES], queries_full, queries_empty; };
+
+// The round's item of this CTA: back and forth over the list, which falls in length, so that all CTAs have about the same to do.
+DEVICE int item_of(int round) { return round * gridDim.x + (round & 1 ? gridDim.x - 1 - blockIdx.x : blockIdx.x); }
+
+DEVICE void load_keys_and_values(const WgmmaArguments& a, int items, u32 keys, u32 values, const Barriers& barriers) {
+    int lane = threadIdx.x & 31;
+    Ring key_ring, value_ring;
+    for (int round = 0, i; (i = item_of(round)) < items; round++) {
+        Item item(a.tiles, i / a.tiles.kv_heads);
+        int head = i % a.tiles.kv_heads;
+        auto load = [&](int unit, Ring& ring, u32 target, const u64* full, const u64* empty, bool values) {
+            int pages = item.pages(unit);
+            u32 barrier = shared_address(full + ring.slot);
+            barrier_wait(shared_address(empty + ring.slot), ring.parity ^ 1);
+            if (lane == 0) barrier_expect(barrier, pages * PANELS * PAGE_PANEL);
+            __syncwarp();
+            target += ring.slot * STAGE_BYTES;
+            for (int j = lane; j < pages * PANELS; j += 32) {
+                int p = j / PANELS, panel = j % PANELS;
+                // Keys lie [panel][token], values [page][panel][token of the page].
+                u32 to = target + (values ? j * PAGE_PANEL : panel * (TOKENS * 128) + p * PAGE_PANEL);
+                i64 page = 2 * item.page(a.tiles, unit * (TOKENS / 16) + p, head) + values;
+                if (ALIGNED) bulk_copy(to, (const char*)a.tiles.cache + (page * PANELS + panel) * PAGE_PANEL, PAGE_PANEL, barrier);
+                else tensor_copy(to, &a.cache_map, panel * 64, (int)page * 16, barrier);
+            }
+            ring.next();
+        };
+        for (int unit = item.end - 1; unit >= item.begin; unit--) {
+            load(unit, key_ring, keys, barriers.keys_full, barriers.keys_empty, false);
+            if (unit < item.end - 1) load(unit + 1, value_ring, values, barriers.values_full, barriers.values_empty, true);
+        }
+        load(item.begin, value_ring, values, barriers.values_full, barriers.values_empty, true);
+    }
+}
+
+DEVICE void load_queries(const WgmmaArguments& a, int items, u32 queries, const Barriers& barriers) {
+    constexpr int CHUNKS = HEAD_DIM / 8;
+    u32 parity = 1;
+    for (int round = 0, i; (i = item_of(round)) < items; round++, parity ^= 1) {
+        Item item(a.tiles, i / a.tiles.kv_heads);
+        barrier_wait(shared_address(&barriers.queries_empty), parity);
+        for (int j = threadIdx.x - 32; j < TILE_ROWS * CHUNKS; j += 96) {
+            int r = j / CHUNKS, c = j % CHUNKS;
+            copy16(queries + (c >> 3) * (TILE_ROWS * 128) + r * 128 + (((c & 7) ^ (r & 7)) << 4), a.tiles.query(item.start, item.first + min(r, item.rows - 1), i % a.tiles.kv_heads) + c * 8, true);
+        }
+        commit_copies();
+        wait_for_copies<0>();
+        publish_to_wgmma();
+        barrier_arrive(shared_address(&barriers.queries_full));
+    }
+}
+
+DEVICE void sync_warpgroup(int group) { asm volatile("bar.sync %0, 128;" :: "r"(group + 1) : "memory"); }
+DEVICE void wait_turn(int group) { asm volatile("bar.sync %0, 256;" :: "r"(CONSUMERS + 1 + group) : "memory"); }
+DEVICE void pass_turn(int group) { asm volatile("bar.arrive %0, 256;" :: "r"(CONSUMERS + 1 + (group + 1) % CONSUMERS) : "memory"); }
+
+// Of the lane's two rows; scores and the largest are unscaled.
+struct Softmax {
+    float largest[2], total[2], shrink[2];
+
+    template <int N> DEVICE void weigh(float (&score)[N], float scale) {
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float raised = largest[h];
+#pragma unroll
+            for (int i = 2 * h; i < N; i += 4) raised = fmaxf(raised, fmaxf(score[i], score[i + 1]));
+            raised = fmaxf(raised, __shfl_xor_sync(~0u, raised, 1));
+            raised = fmaxf(raised, __shfl_xor_sync(~0u, raised, 2));
+            // A row that has seen no key yet keeps weights of zero.
+            float bias = raised == NOTHING ? 0.f : raised * scale, sum = 0.f;
+            shrink[h] = exp2_fast(fmaf(largest[h], scale, -bias));
+            largest[h] = raised;
+#pragma unroll
+            for (int i = 2 * h; i < N; i += 4) {
+                score[i] = exp2_fast(fmaf(score[i], scale, -bias));
+                score[i + 1] = exp2_fast(fmaf(score[i + 1], scale, -bias));
+                sum += score[i] + score[i + 1];
+            }
+            total[h] = total[h] * shrink[h] + sum;
+        }
+    }
+};
+
+DEVICE void attend(const WgmmaArguments& a, int items, u32 queries, u32 keys, u32 values, const Barriers& barriers) {
+    int tid = threadIdx.x & 127, lane = tid & 31, g = lane >> 2, t = lane & 3, group = __shfl_sync(~0u, threadIdx.x >> 7, 0) - 1;
+    float score[TOKENS / 2], o[HEAD_DIM / 2], scale = a.tiles.scale * LOG2_E;
+    u32 weights[TOKENS / 16][4], queries_parity = 0;
+    Ring key_ring, value_ring;
+    if (TURNS && group == CONSUMERS - 1) pass_turn(group);
+    for (int round = 0, index; (index = item_of(round)) < items; round++, queries_parity ^= 1) {
+        Item item(a.tiles, index / a.tiles.kv_heads);
+        int head = index % a.tiles.kv_heads, own = group * 64, r = own + tid / 32 * 16 + g;
+        int earliest = item.position(item.first + min(own, item.rows - 1)), last = item.position(item.first + min(own + 63, item.rows - 1)), position[2];
+        float slope[2];
+        Softmax softmax;
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            int packed = item.first + min(r + 8 * h, item.rows - 1);
+            position[h] = item.position(packed);
+            slope[h] = a.tiles.slope(packed, head) / scale;
+            softmax.largest[h] = NOTHING;
+            softmax.total[h] = 0.f;
+        }
+#pragma unroll
+        for (int i = 0; i < HEAD_DIM / 2; i++) o[i] = 0.f;
+
+        auto multiply_keys = [&] {
+            u32 from = keys + key_ring.slot * STAGE_BYTES;
+            wgmma_begin();
+#pragma unroll
+            for (int k = 0; k < HEAD_DIM / 16; k++) {
+                u64 query = wgmma_operand(queries + (k / 4) * (TILE_ROWS * 128) + own * 128 + (k % 4) * 32), key = wgmma_operand(from + (k / 4) * (TOKENS * 128) + (k % 4) * 32);
+                if (k == 0) Wgmma<T_IN, TOKENS>::start(score, query, key);
+                else Wgmma<T_IN, TOKENS>::add(score, query, key);
+            }
+            wgmma_commit();
+        };
+        auto multiply_values = [&] {
+            u32 from = values + value_ring.slot * STAGE_BYTES;
+            wgmma_begin();
+#pragma unroll
+            for (int n = 0; n < TOKENS / 16; n++) WgmmaHeld<T_IN, HEAD_DIM>::add(o, weights[n], wgmma_operand_by_rows(from + n * PANELS * PAGE_PANEL, PAGE_PANEL));
+            wgmma_commit();
+        };
+        auto release_keys = [&](bool queries_too) {
+            if (lane == 0) {
+                barrier_arrive(shared_address(barriers.keys_empty + key_ring.slot));
+                if (queries_too) barrier_arrive(shared_address(&barriers.queries_empty));
+            }
+            key_ring.next();
+        };
+        auto release_values = [&] {
+            if (lane == 0) barrier_arrive(shared_address(barriers.values_empty + value_ring.slot));
+            value_ring.next();
+        };
+        auto weigh = [&](int unit) {
+            int from = unit * TOKENS + 2 * t;
+            if (a.tiles.slopes) {
+#pragma unroll
+                for (int i = 0; i < TOKENS / 2; i++) score[i] += slope[i >> 1 & 1] * (from + (i >> 2) * 8 + (i & 1) - position[i >> 1 & 1]);
+            }
+            if (unit * TOKENS + TOKENS - 1 > earliest || (a.tiles.window && unit * TOKENS <= last - a.tiles.window)) {
+#pragma unroll
+                for (int i = 0; i < TOKENS / 2; i++) {
+                    int back = position[i >> 1 & 1] - from - (i >> 2) * 8 - (i & 1);
+                    if (back < 0 || (a.tiles.window && back >= a.tiles.window)) score[i] = NOTHING;
+                }
+            }
+            softmax.weigh(score, scale);
+        };
+        auto pack = [&] {
+#pragma unroll
+            for (int i = 0; i < TOKENS / 4; i++) weights[i / 4][i % 4] = Pair<T_IN>::of(score[2 * i], score[2 * i + 1]);
+        };
+
+        int unit = item.end - 1;
+        barrier_wait(shared_address(&barriers.queries_full), queries_parity);
+        barrier_wait(shared_address(barriers.keys_full + key_ring.slot), key_ring.parity);
+        multiply_keys();
+        wgmma_wait<0>();
+        wgmma_settle(score);
+        release_keys(unit == item.begin);
+        weigh(unit);
+        pack();
+        int used = item.high + 1 - unit * TOKENS;
+        if (used < TOKENS) {   // what lies past the last position must not reach the sums, not even as 0 · NaN
+            barrier_wait(shared_address(barriers.values_full + value_ring.slot), value_ring.parity);
+            for (int i = tid; i < (TOKENS - used) * PANELS * 8; i += 128) {
+                int token = used + i / (PANELS * 8), c = i % (PANELS * 8);
+                store_zeros(values + value_ring.slot * STAGE_BYTES + (token / 16 * PANELS + c / 8) * PAGE_PANEL + token % 16 * 128 + c % 8 * 16);
+            }
+            publish_to_wgmma();
+            sync_warpgroup(group);
+        }
+        for (unit--; unit >= item.begin; unit--) {
+            barrier_wait(shared_address(barriers.keys_full + key_ring.slot), key_ring.parity);
+            if (TURNS) wait_turn(group);
+            multiply_keys();
+            barrier_wait(shared_address(barriers.values_full + value_ring.slot), value_ring.parity);
+            multiply_values();
+            if (TURNS) pass_turn(group);
+            wgmma_wait<1>();
+            wgmma_settle(score);
+            release_keys(unit == item.begin);
+            weigh(unit);
+            wgmma_wait<0>();
+            wgmma_settle(o);
+            release_values();
+            if (__any_sync(~0u, softmax.shrink[0] != 1.f || softmax.shrink[1] != 1.f)) {
+#pragma unroll
+                for (int i = 0; i < HEAD_DIM / 2; i++) o[i] *= softmax.shrink[i >> 1 & 1];
+            }
+            pack();
+        }
+        barrier_wait(shared_address(barriers.values_full + value_ring.slot), value_ring.parity);
+        multiply_values();
+        wgmma_wait<0>();
+        wgmma_settle(o);
+        release_values();
+
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float total = softmax.total[h];
+            total += __shfl_xor_sync(~0u, total, 1);
+            total += __shfl_xor_sync(~0u, total, 2);
+            float inverse = 1.f / total;
+            bool inside = r + 8 * h < item.rows;
+            T_IN* target = a.tiles.result(item.start, item.first + min(r + 8 * h, item.rows - 1), head);
+            u32 w[HEAD_DIM / 8];
+#pragma unroll
+            for (int i = 0; i < HEAD_DIM / 8; i++) w[i] = Pair<T_IN>::of(o[4 * i + 2 * h] * inverse, o[4 * i + 2 * h + 1] * inverse);
+#pragma unroll
+            for (int i = 0; i + 4 <= HEAD_DIM / 8; i += 4) {
+                u32 quad[4] = {w[i], w[i + 1], w[i + 2], w[i + 3]};
+                transpose_quad(quad, t);
+                if (inside) *(uint4*)(target + (i + t) * 8) = make_uint4(quad[0], quad[1], quad[2], quad[3]);
+            }
+#pragma unroll
+            for (int i = HEAD_DIM / 32 * 4; i < HEAD_DIM / 8; i++) if (inside) *(u32*)(target + i * 8 + 2 * t) = w[i];
+        }
+    }
+}
+
+KERNEL __launch_bounds__(128 * (CONSUMERS + 1), 1) attention_wgmma(const __grid_constant__ WgmmaArguments a) {
+    extern __shared__ char unaligned[];   // queries, then stages of keys, then of values
+    __shared__ Barriers barriers;
+    u32 queries = (shared_address(unaligned) + 1023) & ~1023u, keys = queries + PANELS * TILE_ROWS * 128, values = keys + STAGES * STAGE_BYTES;
+    if (threadIdx.x == 0) {
+        for (int s = 0; s < STAGES; s++) {
+            barrier_init(shared_address(barriers.keys_full + s), 1);
+            barrier_init(shared_address(barriers.values_full + s), 1);
+            barrier_init(shared_address(barriers.keys_empty + s), 4 * CONSUMERS);
+            barrier_init(shared_address(barriers.values_empty + s), 4 * CONSUMERS);
+        }
+        barrier_init(shared_address(&barriers.queries_full), 96);
+        barrier_init(shared_address(&barriers.queries_empty), 4 * CONSUMERS);
         barrier_init_fence();
     }
     __syncthreads();
     let_next_start();
     wait_for_previous();
-
-    if (warp == 8) {   // loads: a lane takes a panel of a page at a time
-        const int* blocks = a.block_tables + (i64)slot * a.blocks_per_sequence;
-        int per_block = a.block_size / 16;
-        for (int tile = begin; tile < end; tile++) {
-            int s = (tile - begin) & 1, lap = (tile - begin) >> 1, pages = min(8, high / 16 + 1 - tile * 8);
-            if (lap) barrier_wait(empty + 8 * s, (lap - 1) & 1);
-            if (lane == 0) barrier_expect(full + 8 * s, pages * PANELS * 2 * PANEL_PAGE);
-            __syncwarp();
-            for (int i = lane; i < pages * PANELS * 2; i += 32) {
-                int p = i / (PANELS * 2), panel = i % (PANELS * 2), page = tile * 8 + p;
-                const char* from = (const char*)a.cache + (((i64)blocks[page / per_block] * per_block + page % per_block) * a.kv_heads + head) * (PANELS * 2 * PANEL_PAGE);
-                bulk_copy(stages + s * 2 * HALF_STAGE + panel * PANEL_BYTES + p * PANEL_PAGE, from + panel * PANEL_PAGE, PANEL_PAGE, full + 8 * s);
-            }
-        }
-        return;
-    }
-    int group = warp >> 2, own = group * 64;
-    if (own >= rows) return;
-    int columns = (a.heads + 2 * a.kv_heads) * HEAD_DIM;
-    for (int i = tid & 127; i < 64 * PANELS * 8; i += 128) {
-        int r = i / (PANELS * 8), c = i % (PANELS * 8), packed = first + min(own + r, rows - 1);
-        uint4 v = *(const uint4*)(a.qkv + (i64)(start + packed / GROUP) * columns + (head * GROUP + packed % GROUP) * HEAD_DIM + c * 8);
-        *(uint4*)(shared + (c >> 3) * PANEL_BYTES + (own + r) * 128 + (((c & 7) ^ (r & 7)) << 4)) = v;
-    }
-    publish_to_wgmma();
-    warpgroup_sync(group);
-
-    float o[HEAD_DIM / 2], m[2] = {NOTHING, NOTHING}, l[2] = {0.f, 0.f}, slope[2] = {0.f, 0.f}, scale = a.scale * 1.44269504f;
-    int position[2], last = before + (first + min(own + 64, rows) - 1) / GROUP, earliest = before + (first + own) / GROUP;   // of this warpgroup
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        int packed = first + min(own + (warp & 3) * 16 + g + 8 * h, rows - 1);
-        position[h] = before + packed / GROUP;
-        if (a.slopes) slope[h] = a.slopes[head * GROUP + packed % GROUP] * 1.44269504f;
-    }
-#pragma unroll
-    for (int i = 0; i < HEAD_DIM / 2; i++) o[i] = 0.f;
-
-    for (int tile = begin; tile < end; tile++) {
-        int s = (tile - begin) & 1;
-        u32 keys = stages + s * 2 * HALF_STAGE, values = keys + HALF_STAGE;
-        barrier_wait(full + 8 * s, ((tile - begin) >> 1) & 1);
-        if (tile * TILE_TOKENS <= last) {
-            if (tile == end - 1) {   // what lies past the tile's last position must not reach the sums, not even as 0 · NaN
-                int used = high + 1 - tile * TILE_TOKENS;
-                for (int i = tid & 127; i < (TILE_TOKENS - used) * PANELS * 8; i += 128) {
-                    int token = used + i / (PANELS * 8), c = i % (PANELS * 8);
-                    *(uint4*)(shared + (values - queries) + (c >> 3) * PANEL_BYTES + token * 128 + ((c & 7) << 4)) = make_uint4(0, 0, 0, 0);
-                }
-                publish_to_wgmma();
-                warpgroup_sync(group);
-            }
-            float score[TILE_TOKENS / 2];
-#pragma unroll
-            for (int i = 0; i < TILE_TOKENS / 2; i++) score[i] = 0.f;
-            wgmma_begin();
-#pragma unroll
-            for (int k = 0; k < HEAD_DIM / 16; k++)
-                Wgmma<T_IN, TILE_TOKENS>::add(score, wgmma_operand(queries + (k / 4) * PANEL_BYTES + own * 128 + (k % 4) * 32), wgmma_operand(keys + (k / 4) * PANEL_BYTES + (k % 4) * 32));
-            wgmma_finish();
-            bool masked = tile * TILE_TOKENS + TILE_TOKENS - 1 > earliest || (a.window && tile * TILE_TOKENS <= last - a.window);
-#pragma unroll
-            for (int h = 0; h < 2; h++) {
-                float raised = m[h];
-                if (masked || a.slopes) {
-#pragma unroll
-                    for (int i = 0; i < TILE_TOKENS / 4; i++) {
-                        float& v = score[(i >> 1) * 4 + 2 * h + (i & 1)];
-                        int key = tile * TILE_TOKENS + (i >> 1) * 8 + 2 * t + (i & 1);
-                        v = v * scale + slope[h] * (key - position[h]);
-                        if (key > position[h] || (a.window && key <= position[h] - a.window)) v = NOTHING;
-                        raised = fmaxf(raised, v);
-                    }
-                } else {
-                    // The largest of the raw scores serves where the scale is positive.
-                    float largest = score[2 * h];
-#pragma unroll
-                    for (int i = 0; i < TILE_TOKENS / 4; i++) largest = fmaxf(largest, score[(i >> 1) * 4 + 2 * h + (i & 1)]);
-                    raised = fmaxf(raised, largest * scale);
-                }
-                raised = fmaxf(raised, __shfl_xor_sync(~0u, raised, 1));
-                raised = fmaxf(raised, __shfl_xor_sync(~0u, raised, 2));
-                float shrink = exp2_fast(m[h] - raised), sum = 0.f, bias = raised == NOTHING ? 0.f : raised, factor = masked || a.slopes ? 1.f : scale;
-                m[h] = raised;
-#pragma unroll
-                for (int i = 0; i < TILE_TOKENS / 4; i++) {
-                    float& v = score[(i >> 1) * 4 + 2 * h + (i & 1)];
-                    v = exp2_fast(fmaf(v, factor, -bias));
-                    sum += v;
-                }
-                l[h] = l[h] * shrink + sum;
-#pragma unroll
-                for (int i = 0; i < HEAD_DIM / 8; i++) { o[i * 4 + 2 * h] *= shrink; o[i * 4 + 2 * h + 1] *= shrink; }
-            }
-            u32 weights[TILE_TOKENS / 16][4];
-#pragma unroll
-            for (int n = 0; n < TILE_TOKENS / 16; n++)
-#pragma unroll
-                for (int i = 0; i < 4; i++) weights[n][i] = Pair<T_IN>::of(score[8 * n + 2 * i], score[8 * n + 2 * i + 1]);
-            wgmma_begin();
-#pragma unroll
-            for (int n = 0; n < TILE_TOKENS / 16; n++) WgmmaHeld<T_IN, HEAD_DIM>::add(o, weights[n], wgmma_operand_by_rows(values + n * PANEL_PAGE, PANEL_BYTES));
-            wgmma_finish();
-        }
-        __syncwarp();
-        if (lane == 0) barrier_arrive(empty + 8 * s);
-    }
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        l[h] += __shfl_xor_sync(~0u, l[h], 1);
-        l[h] += __shfl_xor_sync(~0u, l[h], 2);
-        int r = own + (warp & 3) * 16 + g + 8 * h;
-        if (r >= rows) continue;
-        int packed = first + r;
-        T_IN* target = a.output + ((i64)(start + packed / GROUP) * a.heads + head * GROUP + packed % GROUP) * HEAD_DIM;
-        float inverse = 1.f / l[h];
-#pragma unroll
-        for (int i = 0; i < HEAD_DIM / 8; i++) *(u32*)(target + i * 8 + 2 * t) = Pair<T_IN>::of(o[i * 4 + 2 * h] * inverse, o[i * 4 + 2 * h + 1] * inverse);
+    int items = a.tiles.plan[1] * a.tiles.kv_heads;
+    if (threadIdx.x < 128) {
+        give_registers<CONSUMERS == 2 ? 40 : 32>();
+        if (threadIdx.x < 32) load_keys_and_values(a, items, keys, values, barriers);
+        else load_queries(a, items, queries, barriers);
+    } else {
+        take_registers<CONSUMERS == 2 ? 232 : 160>();
+        attend(a, items, queries, keys, values, barriers);
     }
 }

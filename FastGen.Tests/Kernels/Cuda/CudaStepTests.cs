@@ -26,6 +26,15 @@ public sealed class CudaStepTests(bool hopper) : CudaFixture
             yield return new TestCaseData(type, 3, 3, 16, 5, 0, false, false);
             yield return new TestCaseData(type, 16, 1, 128, 48, 33, true, true);
             yield return new TestCaseData(type, 4, 2, 20, 16, 0, false, false);
+            yield return new TestCaseData(type, 64, 64, 64, 16, 0, false, false);
+            yield return new TestCaseData(type, 8, 2, 128, 16, 150, false, false);
+            yield return new TestCaseData(type, 7, 1, 128, 16, 0, true, false);
+            yield return new TestCaseData(type, 8, 1, 128, 32, 0, false, false);
+            yield return new TestCaseData(type, 4, 4, 80, 16, 100, false, true);
+            yield return new TestCaseData(type, 8, 1, 96, 16, 0, true, false);
+            yield return new TestCaseData(type, 3, 3, 96, 32, 21, false, false);
+            yield return new TestCaseData(type, 8, 1, 256, 16, 60, false, false);
+            yield return new TestCaseData(type, 7, 7, 256, 16, 0, true, false);
         }
     }
 
