@@ -1,5 +1,5 @@
 // Attention of prompts and prompt chunks on Hopper, after FlashAttention-3 (Shah et al. 2024). Resident CTAs walk over items, each a tile of packed
-// rows and a key/value head. One warpgroup loads: a warp brings keys and values, the others queries; two or three multiply, 64 rows each. Scores of
+// rows and a key/value head. One warpgroup loads keys, values and queries; two or three multiply, 64 rows each. Scores of
 // the next keys are on the tensor cores while the softmax of the last ones runs, and warpgroups take turns on the tensor cores.
 #include "tiles.cuh"
 #include "wgmma.cuh"
@@ -32,34 +32,24 @@ struct Barriers { u64 keys_full[STAGES], keys_empty[STAGES], values_full[STAGES]
 // The round's item of this CTA: back and forth over the list, which falls in length, so that all CTAs have about the same to do.
 DEVICE int item_of(int round) { return round * gridDim.x + (round & 1 ? gridDim.x - 1 - blockIdx.x : blockIdx.x); }
 
-DEVICE void load_keys_and_values(const WgmmaArguments& a, int items, u32 keys, u32 values, const Barriers& barriers) {
+// One warp brings keys, another values, from the newest to the oldest: as wgmma takes them, keys lie [panel][token], values [page][panel][token of the page].
+template <bool VALUES> DEVICE void load(const WgmmaArguments& a, int items, u32 target, const u64* full, const u64* empty) {
+    constexpr int COPIES = VALUES && ALIGNED ? 1 : PANELS, BYTES = PANELS / COPIES * PAGE_PANEL;   // of a page; at most one a lane
     int lane = threadIdx.x & 31;
-    Ring key_ring, value_ring;
+    Ring ring;
     for (int round = 0, i; (i = item_of(round)) < items; round++) {
         Item item(a.tiles, i / a.tiles.kv_heads);
-        int head = i % a.tiles.kv_heads;
-        auto load = [&](int unit, Ring& ring, u32 target, const u64* full, const u64* empty, bool values) {
-            int pages = item.pages(unit);
-            u32 barrier = shared_address(full + ring.slot);
+        for (int unit = item.end - 1; unit >= item.begin; unit--, ring.next()) {
+            int pages = item.pages(unit), p = lane / COPIES, panel = lane % COPIES;
+            i64 page = p < pages ? 2 * item.page(a.tiles, unit * (TOKENS / 16) + p, i % a.tiles.kv_heads) + VALUES : 0;
+            u32 barrier = shared_address(full + ring.slot), to = target + ring.slot * STAGE_BYTES + (VALUES ? lane * BYTES : panel * (TOKENS * 128) + p * PAGE_PANEL);
             barrier_wait(shared_address(empty + ring.slot), ring.parity ^ 1);
             if (lane == 0) barrier_expect(barrier, pages * PANELS * PAGE_PANEL);
             __syncwarp();
-            target += ring.slot * STAGE_BYTES;
-            for (int j = lane; j < pages * PANELS; j += 32) {
-                int p = j / PANELS, panel = j % PANELS;
-                // Keys lie [panel][token], values [page][panel][token of the page].
-                u32 to = target + (values ? j * PAGE_PANEL : panel * (TOKENS * 128) + p * PAGE_PANEL);
-                i64 page = 2 * item.page(a.tiles, unit * (TOKENS / 16) + p, head) + values;
-                if (ALIGNED) bulk_copy(to, (const char*)a.tiles.cache + (page * PANELS + panel) * PAGE_PANEL, PAGE_PANEL, barrier);
-                else tensor_copy(to, &a.cache_map, panel * 64, (int)page * 16, barrier);
-            }
-            ring.next();
-        };
-        for (int unit = item.end - 1; unit >= item.begin; unit--) {
-            load(unit, key_ring, keys, barriers.keys_full, barriers.keys_empty, false);
-            if (unit < item.end - 1) load(unit + 1, value_ring, values, barriers.values_full, barriers.values_empty, true);
+            if (p >= pages) continue;
+            if (ALIGNED) bulk_copy(to, (const char*)a.tiles.cache + page * (PANELS * PAGE_PANEL) + panel * BYTES, BYTES, barrier);
+            else tensor_copy(to, &a.cache_map, panel * 64, (int)page * 16, barrier);
         }
-        load(item.begin, value_ring, values, barriers.values_full, barriers.values_empty, true);
     }
 }
 
@@ -69,7 +59,7 @@ DEVICE void load_queries(const WgmmaArguments& a, int items, u32 queries, const 
     for (int round = 0, i; (i = item_of(round)) < items; round++, parity ^= 1) {
         Item item(a.tiles, i / a.tiles.kv_heads);
         barrier_wait(shared_address(&barriers.queries_empty), parity);
-        for (int j = threadIdx.x - 32; j < TILE_ROWS * CHUNKS; j += 96) {
+        for (int j = threadIdx.x - 64; j < TILE_ROWS * CHUNKS; j += 64) {
             int r = j / CHUNKS, c = j % CHUNKS;
             copy16(queries + (c >> 3) * (TILE_ROWS * 128) + r * 128 + (((c & 7) ^ (r & 7)) << 4), a.tiles.query(item.start, item.first + min(r, item.rows - 1), i % a.tiles.kv_heads) + c * 8, true);
         }
@@ -262,7 +252,7 @@ KERNEL __launch_bounds__(128 * (CONSUMERS + 1), 1) attention_wgmma(const __grid_
             barrier_init(shared_address(barriers.keys_empty + s), 4 * CONSUMERS);
             barrier_init(shared_address(barriers.values_empty + s), 4 * CONSUMERS);
         }
-        barrier_init(shared_address(&barriers.queries_full), 96);
+        barrier_init(shared_address(&barriers.queries_full), 64);
         barrier_init(shared_address(&barriers.queries_empty), 4 * CONSUMERS);
         barrier_init_fence();
     }
@@ -272,7 +262,8 @@ KERNEL __launch_bounds__(128 * (CONSUMERS + 1), 1) attention_wgmma(const __grid_
     int items = a.tiles.plan[1] * a.tiles.kv_heads;
     if (threadIdx.x < 128) {
         give_registers<CONSUMERS == 2 ? 40 : 32>();
-        if (threadIdx.x < 32) load_keys_and_values(a, items, keys, values, barriers);
+        if (threadIdx.x < 32) load<false>(a, items, keys, barriers.keys_full, barriers.keys_empty);
+        else if (threadIdx.x < 64) load<true>(a, items, values, barriers.values_full, barriers.values_empty);
         else load_queries(a, items, queries, barriers);
     } else {
         take_registers<CONSUMERS == 2 ? 232 : 160>();

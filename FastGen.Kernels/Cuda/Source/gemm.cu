@@ -78,18 +78,20 @@ DEVICE void add_pair(float* to, float x, float y) { asm volatile("red.global.add
 
 // The lane's two rows of the warp's sixteen.
 template <class T> DEVICE void finish(const GemmArguments& a, T* results, float (&sums)[BN / 2], int row, int output, int t) {
+    if (a.bias) {
 #pragma unroll
-    for (int i = 0; i < OUTS / 8; i++) {
-        int column = output + i * 8 + 2 * t;
-        if (column >= a.outputs) break;
+        for (int i = 0; i < OUTS / 8; i++) {
+            int column = output + i * 8 + 2 * t;
+            if (column >= a.outputs) break;
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            float& v = sums[4 * i + j];
-            if (a.bias) v += a.bias[column + (j & 1)];
-            v = activate_fast<ACTIVATION>(v);
-            if (GATED) v *= sums[BN / 4 + 4 * i + j] + (a.bias ? a.bias[a.outputs + column + (j & 1)] : 0.f);
+            for (int j = 0; j < 4; j++) {
+                sums[4 * i + j] += a.bias[column + (j & 1)];
+                if (GATED) sums[BN / 4 + 4 * i + j] += a.bias[a.outputs + column + (j & 1)];
+            }
         }
     }
+#pragma unroll
+    for (int i = 0; i < OUTS / 2; i++) sums[i] = activate_fast<ACTIVATION>(sums[i]) * (GATED ? sums[BN / 4 + i] : 1.f);
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         bool inside = row + 8 * h < a.rows;
