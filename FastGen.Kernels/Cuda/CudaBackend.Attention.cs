@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
 using FastGen.Kernels.Cuda.Interop;
+using FastGen.Kernels.Cuda.Products;
 using FastGen.Kernels.Cuda.Steps;
 
 namespace FastGen.Kernels.Cuda;
@@ -13,43 +14,47 @@ public sealed unsafe partial class CudaBackend
 
     private readonly TensorMaps _cacheMaps = new();
     private AttentionTiling _tiling;
+    private PendingProduct? _pendingProduct;
     private PendingStore? _pending;
 
     /// <inheritdoc/>
     public void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
     {
         Check(qkv, cache, attention);
+        PendingProduct? product = _pendingProduct is { } pending && pending.Output == qkv ? pending : null;
+        if (product is not null) _pendingProduct = null;
         BatchView view = View(batch);
-        if (_replayable && _current == batch && Steps.SplitsSingles && HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
+        if (product is { } known)
+        {
+            _heads.Run(qkv, known.Input, known.Weights, cache, attention, view);
+        }
+        else if (_replayable && _current == batch && Steps.SplitsSingles && HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
         {
             // A decode step's attention does this itself if it comes next; then queries and keys stay unrotated in their rows.
             _pending = new PendingStore(qkv, cache, attention, view);
-            return;
         }
-        Store(qkv, cache, attention, view);
-    }
-
-    private void StorePending()
-    {
-        if (_pending is not { } pending) return;
-        _pending = null;
-        Store(pending.Qkv, pending.Cache, pending.Attention, pending.View);
-    }
-
-    private void Store(Tensor qkv, KvLayer cache, AttentionWeights attention, BatchView view)
-    {
-        StoreArguments arguments = new()
+        else
         {
-            Batch = view,
-            Qkv = qkv.Data,
-            Cache = cache.Storage.Data,
-            Heads = HeadsOf(attention),
-        };
-        // Many rows: a CTA for each; few: a CTA for every eight heads.
-        int heads = attention.Heads + (2 * attention.KvHeads), warps = 8;
-        arguments.HeadsPerBlock = qkv.Rows >= _device.Multiprocessors ? heads : warps;
-        _kernels.Get("store_kv", "store_kv", ConstantsOf(qkv, cache, attention))
-            .Launch(arguments, (qkv.Rows, (heads + arguments.HeadsPerBlock - 1) / arguments.HeadsPerBlock, 1), threads: 32 * warps);
+            _heads.Store(qkv, qkv, cache, attention, view);
+        }
+    }
+
+    // A prompt's product may be queries, keys and values, which the operation after it finishes and stores.
+    private bool MayBeHeads(Tensor output) => _current is not null && !_replayable && output.Type != DType.F32 && output.Columns == (Steps.Group + 2) * Steps.KvHeads * Steps.HeadDim;
+
+    // What turned out not to be followed by the operation that it waited for.
+    private void RunPending()
+    {
+        if (_pendingProduct is { } product)
+        {
+            _pendingProduct = null;
+            _products.Linear(product.Output, product.Input, product.Weights, Activation.None, accumulate: false);
+        }
+        if (_pending is { } store)
+        {
+            _pending = null;
+            _heads.Store(store.Qkv, store.Qkv, store.Cache, store.Attention, store.View);
+        }
     }
 
     /// <inheritdoc/>
@@ -82,53 +87,13 @@ public sealed unsafe partial class CudaBackend
         _kernels.Get("attention", "attention", ConstantsOf(qkv, cache, attention)).Launch(arguments, (qkv.Rows, (attention.Heads + HeadsPerBlock - 1) / HeadsPerBlock, 1), threads: 32 * HeadsPerBlock);
     }
 
-    private static HeadArguments HeadsOf(AttentionWeights attention) => new()
-    {
-        Rotary = attention.Rotary?.Data ?? 0,
-        QueryGamma = attention.QueryNorm?.Gamma.Data ?? 0,
-        QueryBeta = attention.QueryNorm?.Beta?.Data ?? 0,
-        KeyGamma = attention.KeyNorm?.Gamma.Data ?? 0,
-        KeyBeta = attention.KeyNorm?.Beta?.Data ?? 0,
-        QueryScales = attention.QueryScales?.Data ?? 0,
-        QueryEpsilon = attention.QueryNorm?.Epsilon ?? 0,
-        KeyEpsilon = attention.KeyNorm?.Epsilon ?? 0,
-        Heads = attention.Heads,
-        KvHeads = attention.KvHeads,
-        RotaryColumns = attention.Rotary?.Columns ?? 0,
-        QueryNorm = KindOf(attention.QueryNorm),
-        KeyNorm = KindOf(attention.KeyNorm),
-    };
-
-    private static int KindOf(NormWeights? norm) => norm is null ? 0 : norm.Kind == NormKind.Rms ? 1 : 2;
-
     private static KernelConstants ConstantsOf(Tensor qkv, KvLayer cache, AttentionWeights attention) =>
-        new() { In = qkv.Type, HeadDim = attention.HeadDim, Group = attention.Heads / attention.KvHeads, Page = PageOf(cache.BlockSize) };
-
-    // Pages of 16 tokens where a block is a multiple of them, else the block itself is the page.
-    private static int PageOf(int blockSize) => blockSize % PageTokens == 0 ? PageTokens : blockSize;
+        new() { In = qkv.Type, HeadDim = attention.HeadDim, Group = attention.Heads / attention.KvHeads, Page = HeadProducts.PageOf(cache.BlockSize) };
 
     private static void Check(Tensor qkv, KvLayer cache, AttentionWeights attention)
     {
         if (qkv.Type != cache.Storage.Type) throw new ArgumentException($"The cache holds {cache.Storage.Type}, the rows are {qkv.Type}; {nameof(PrecisionFor)} says what each has to be.", nameof(cache));
         if (cache.KvHeads != attention.KvHeads || cache.HeadDim != attention.HeadDim) throw new ArgumentException($"The cache holds {cache.KvHeads} heads of {cache.HeadDim}, the layer has {attention.KvHeads} of {attention.HeadDim}.", nameof(cache));
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct StoreArguments
-    {
-        public BatchView Batch;
-        public nint Qkv, Cache;
-        public HeadArguments Heads;
-        public int HeadsPerBlock;
-    }
-
-    // struct HeadArguments of heads.cuh
-    [StructLayout(LayoutKind.Sequential)]
-    private struct HeadArguments
-    {
-        public nint Rotary, QueryGamma, QueryBeta, KeyGamma, KeyBeta, QueryScales;
-        public float QueryEpsilon, KeyEpsilon;
-        public int Heads, KvHeads, RotaryColumns, QueryNorm, KeyNorm;
     }
 
     // CTAs for each sequence and key/value head: as many as the device holds at twice one an SM, but no fewer than four pages for each, a power of
@@ -144,7 +109,7 @@ public sealed unsafe partial class CudaBackend
         splits > 1 && _longestContext <= 2 * 4 * PageTokens * splits ? 1 : headDim <= 64 ? 4 : headDim <= 128 && splits == 1 ? 3 : 2;
 
     private bool HasTensorCoreKernel(DType type, AttentionWeights attention, int blockSize) =>
-        type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && PageOf(blockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim;
+        type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && HeadProducts.PageOf(blockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim;
 
     private void AttendOnTensorCores(AttentionArguments arguments, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch, bool fused)
     {
@@ -164,7 +129,7 @@ public sealed unsafe partial class CudaBackend
                 Common = arguments,
                 Partials = _scratch.Get(ScratchUse.AttentionPartials, (long)singles * attention.KvHeads * splits * group * (attention.HeadDim + 2) * sizeof(float)),
                 Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
-                Heads = HeadsOf(attention),
+                Heads = new HeadArguments(attention),
                 Clustered = clustered ? 1 : 0,
             };
             _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Fused = fused, Shape = (stages, 0, 0, 0) })
@@ -189,6 +154,8 @@ public sealed unsafe partial class CudaBackend
         _kernels.Get("attention_wgmma", "attention_wgmma", constants with { Shape = (_tiling.Warpgroups, _tiling.Tokens, _tiling.Stages, _options.AttentionTurns ? 1 : 0) })
             .Launch(wgmmaArguments, (Math.Min(tiles * attention.KvHeads, _device.Multiprocessors), 1, 1), threads: 128 * (_tiling.Warpgroups + 1), sharedBytes: _tiling.SharedBytes(headDim));
     }
+
+    private readonly record struct PendingProduct(Tensor Output, LinearInput Input, LinearWeights Weights);
 
     private readonly record struct PendingStore(Tensor Qkv, KvLayer Cache, AttentionWeights Attention, BatchView View);
 

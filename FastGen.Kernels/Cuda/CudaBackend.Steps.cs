@@ -66,7 +66,7 @@ public sealed unsafe partial class CudaBackend
         finally
         {
             _current = null;
-            _pending = null;
+            (_pendingProduct, _pending) = (null, null);
             Steps.End(ticket);
         }
         return ticket;
@@ -76,7 +76,7 @@ public sealed unsafe partial class CudaBackend
     internal void Queue(Action<int, int> forward, int rows, int logitRows)
     {
         forward(rows, logitRows);
-        StorePending();
+        RunPending();
     }
 
     private static int Longest(ReadOnlySpan<int> contexts)
@@ -89,7 +89,7 @@ public sealed unsafe partial class CudaBackend
     // The step's metadata. An operation called outside a step brings its batch along.
     private BatchView View(RaggedBatch batch)
     {
-        StorePending();
+        RunPending();
         if (_current != batch)
         {
             _device.MakeCurrent();

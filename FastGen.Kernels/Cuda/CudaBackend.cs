@@ -23,6 +23,7 @@ public sealed unsafe partial class CudaBackend : IBackend
     private readonly CudaScratch _scratch;
     private readonly Transfers _transfers;
     private readonly LinearProducts _products;
+    private readonly HeadProducts _heads;
     private readonly StepGraphs _graphs;
     private bool _disposed;
 
@@ -41,6 +42,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         _scratch = new CudaScratch(_device);
         _transfers = new Transfers(_device, _kernels, _scratch);
         _products = new LinearProducts(_device, _kernels, _scratch, _options);
+        _heads = new HeadProducts(_device, _kernels, _scratch, _products, _options);
         _graphs = new StepGraphs(_device);
     }
 

@@ -8,7 +8,6 @@ internal sealed unsafe class CublasProducts : IDisposable
 {
     private const int HeuristicsAsked = 8;
     private const long WorkspaceBytes = 64L << 20;
-    private const int TimedRows = 128;
 
     private readonly CudaDevice _device;
     private readonly CudaScratch _scratch;
@@ -61,7 +60,7 @@ internal sealed unsafe class CublasProducts : IDisposable
     // timed from the cache.
     private MatmulHeuristic Fastest(Plan plan, ProductShape shape, ReadOnlySpan<MatmulHeuristic> proposals, nint weight, nint input)
     {
-        if (shape.Rows <= TimedRows || proposals.Length == 1) return proposals[0];
+        if (shape.Rows <= LinearProducts.FewRows || proposals.Length == 1) return proposals[0];
         nint target = _scratch.Get(ScratchUse.Timing, (long)shape.Rows * shape.Outputs * shape.Out.Size());
         MatmulHeuristic[] candidates = proposals.ToArray();
         return candidates[_choice.Fastest(shape with { Rows = LinearProducts.Bucket(shape.Rows) }, candidates.Length, candidate => Run(plan, candidates[candidate], weight, input, target, 0) == 0)];

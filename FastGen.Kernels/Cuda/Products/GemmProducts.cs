@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
 using FastGen.Kernels.Cuda.Interop;
+using FastGen.Kernels.Cuda.Steps;
 
 namespace FastGen.Kernels.Cuda.Products;
 
@@ -28,38 +29,60 @@ internal sealed class GemmProducts(CudaDevice device, KernelLibrary kernels)
     /// <summary>output = activation(input · weightᵀ + bias), gated or added to the output.</summary>
     public void Run(GemmTile tile, Tensor output, Tensor input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
-        int stageBytes = (TileRows + tile.WeightRows) * RowBytes, stages = (device.SharedBytesPerBlock - StaticSharedBytes - Alignment) / stageBytes;
-        int outputs = gated ? tile.WeightRows / 2 : tile.WeightRows, clusterRows = TileRows * tile.Cluster;
-        long tiles = (long)((input.Rows + clusterRows - 1) / clusterRows) * ((output.Columns + outputs - 1) / outputs);
-        KernelConstants constants = new()
-        {
-            Weight = weights.Weight.Type,
-            Out = output.Type,
-            Activation = activation,
-            Gated = gated,
-            Accumulate = accumulate,
-            Shape = (tile.WeightRows, tile.Cluster, stages, 0),
-        };
-        GemmArguments arguments = new()
-        {
-            WeightMap = _maps.Get(weights.Weight, tile.WeightRows / 2),
-            InputMap = _maps.Get(input, TileRows),
-            Output = output.Data,
-            Bias = weights.Bias?.Data ?? 0,
-            Rows = input.Rows,
-            Outputs = output.Columns,
-            Columns = weights.Inputs,
-        };
-        int clusters = (int)Math.Min(tiles, device.Multiprocessors / tile.Cluster);
-        kernels.Get("gemm", "gemm", constants).Launch(arguments, (clusters * tile.Cluster, 1, 1), threads: 384, (stages * stageBytes) + Alignment, tile.Cluster);
+        KernelConstants constants = new() { Weight = weights.Weight.Type, Out = output.Type, Activation = activation, Gated = gated, Accumulate = accumulate };
+        Launch(new PlainArguments { Product = Arguments(tile, output, input, weights) }, constants, tile, input.Rows, output.Columns * (gated ? 2 : 1));
     }
 
-    // Padded to the device's alignment of 64 bytes.
-    [StructLayout(LayoutKind.Sequential, Size = 320)]
+    /// <summary>Heads of queries, keys and values = input · weightᵀ + bias, finished: queries go to <paramref name="qkv"/>, keys and values to the cache alone.</summary>
+    public void RunHeads(GemmTile tile, Tensor qkv, Tensor input, LinearWeights weights, KvLayer cache, AttentionWeights attention, BatchView view)
+    {
+        KernelConstants constants = new() { Weight = weights.Weight.Type, Out = qkv.Type, Fused = true, HeadDim = attention.HeadDim, Columns = attention.Rotary?.Columns ?? 0 };
+        HeadsArguments arguments = new() { Product = Arguments(tile, qkv, input, weights), Batch = view, Heads = new HeadArguments(attention), Cache = cache.Storage.Data };
+        Launch(arguments, constants, tile, input.Rows, qkv.Columns);
+    }
+
+    private GemmArguments Arguments(GemmTile tile, Tensor output, Tensor input, LinearWeights weights) => new()
+    {
+        WeightMap = _maps.Get(weights.Weight, tile.WeightRows / 2),
+        InputMap = _maps.Get(input, TileRows),
+        Output = output.Data,
+        Bias = weights.Bias?.Data ?? 0,
+        Rows = input.Rows,
+        Outputs = output.Columns,
+        Columns = weights.Inputs,
+    };
+
+    private void Launch<T>(in T arguments, KernelConstants constants, GemmTile tile, int rows, int weightRows)
+        where T : unmanaged
+    {
+        int stageBytes = (TileRows + tile.WeightRows) * RowBytes, stages = (device.SharedBytesPerBlock - StaticSharedBytes - Alignment) / stageBytes, clusterRows = TileRows * tile.Cluster;
+        long tiles = (long)((rows + clusterRows - 1) / clusterRows) * ((weightRows + tile.WeightRows - 1) / tile.WeightRows);
+        int clusters = (int)Math.Min(tiles, device.Multiprocessors / tile.Cluster);
+        kernels.Get("gemm", "gemm", constants with { Shape = (tile.WeightRows, tile.Cluster, stages, 0) })
+            .Launch(arguments, (clusters * tile.Cluster, 1, 1), threads: 384, (stages * stageBytes) + Alignment, tile.Cluster);
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
     private struct GemmArguments
     {
         public TensorMap WeightMap, InputMap;
         public nint Output, Bias;
         public int Rows, Outputs, Columns;
+    }
+
+    // Tensor maps align arguments to 64 bytes on the device; these are padded to that.
+    [StructLayout(LayoutKind.Sequential, Size = 320)]
+    private struct PlainArguments
+    {
+        public GemmArguments Product;
+    }
+
+    [StructLayout(LayoutKind.Sequential, Size = 448)]
+    private struct HeadsArguments
+    {
+        public GemmArguments Product;
+        public BatchView Batch;
+        public HeadArguments Heads;
+        public nint Cache;
     }
 }

@@ -7,8 +7,10 @@ namespace FastGen.Kernels.Cuda.Products;
 /// <summary>Linear maps with the norm before and the bias, activation and sum after them, by the kernel that suits the number of rows.</summary>
 internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, CudaOptions options) : IDisposable
 {
+    /// <summary>Rows up to which products are not timed: alone they would be timed from the cache.</summary>
+    public const int FewRows = 128;
+
     private const int Tile = 64;
-    private const int TimedRows = 128;
 
     private readonly CublasProducts _cublas = new(device, scratch);
     private readonly GemvProducts _gemv = new(device, kernels);
@@ -114,7 +116,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     private void MultiplyMany(Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
         GemmTile? tile = options.ForcedGemm;
-        if (rows.Rows <= TimedRows || !_gemm.Serves(output, rows, weights.Weight, accumulate))
+        if (rows.Rows <= FewRows || !_gemm.Serves(output, rows, weights.Weight, accumulate))
         {
             tile = default(GemmTile);
         }

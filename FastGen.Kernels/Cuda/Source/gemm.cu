@@ -2,6 +2,9 @@
 // BN outputs; one warp brings both operands through tensor maps, stages of 64 columns deep, and runs ahead into the next tile; two warpgroups multiply
 // 64 rows each. The CTAs of a cluster take neighbouring rows of the same outputs, each brings its share of the weights to all of them.
 // Gated: a tile holds as many rows of the gate as of the up projection, so that a thread has both of a pair.
+// FUSED: outputs are the heads of queries, keys and values; they are normalized and rotated as they leave, queries to the output, keys and values
+// to their places in the cache alone.
+#include "heads.cuh"
 #include "wgmma.cuh"
 
 #define BN SHAPE_A
@@ -19,6 +22,11 @@ struct GemmArguments {
     T_OUT* output;         // [rows, outputs]
     const float* bias;
     int rows, outputs, columns;
+#if FUSED
+    Batch batch;
+    HeadArguments heads;
+    T_OUT* cache;
+#endif
 };
 
 // Tile `index` of the cluster: first row of its first CTA, first output.
@@ -76,20 +84,23 @@ template <int A> DEVICE float activate_fast(float x) {
 
 DEVICE void add_pair(float* to, float x, float y) { asm volatile("red.global.add.v2.f32 [%0], {%1, %2};" :: "l"(to), "f"(x), "f"(y) : "memory"); }
 
-// The lane's two rows of the warp's sixteen.
-template <class T> DEVICE void finish(const GemmArguments& a, T* results, float (&sums)[BN / 2], int row, int output, int t) {
-    if (a.bias) {
+DEVICE void add_bias(const GemmArguments& a, float (&sums)[BN / 2], int output, int t) {
+    if (!a.bias) return;
 #pragma unroll
-        for (int i = 0; i < OUTS / 8; i++) {
-            int column = output + i * 8 + 2 * t;
-            if (column >= a.outputs) break;
+    for (int i = 0; i < OUTS / 8; i++) {
+        int column = output + i * 8 + 2 * t;
+        if (column >= a.outputs) break;
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
-                sums[4 * i + j] += a.bias[column + (j & 1)];
-                if (GATED) sums[BN / 4 + 4 * i + j] += a.bias[a.outputs + column + (j & 1)];
-            }
+        for (int j = 0; j < 4; j++) {
+            sums[4 * i + j] += a.bias[column + (j & 1)];
+            if (GATED) sums[BN / 4 + 4 * i + j] += a.bias[a.outputs + column + (j & 1)];
         }
     }
+}
+
+// The lane's two rows of the warp's sixteen.
+template <class T> DEVICE void finish(const GemmArguments& a, T* results, float (&sums)[BN / 2], int row, int output, int t) {
+    add_bias(a, sums, output, t);
 #pragma unroll
     for (int i = 0; i < OUTS / 2; i++) sums[i] = activate_fast<ACTIVATION>(sums[i]) * (GATED ? sums[BN / 4 + i] : 1.f);
 #pragma unroll
@@ -115,6 +126,93 @@ template <class T> DEVICE void finish(const GemmArguments& a, T* results, float 
         }
     }
 }
+
+#if FUSED
+#define TILE_HEADS (BN / HEAD_DIM)
+#define ROTATED COLUMNS    // columns of a head
+
+// Of one head and row: the lane's pairs of columns.
+DEVICE void normalize(const HeadArguments& a, int kind, float (&sums)[BN / 2], int first, int h, int t) {
+    int norm = kind == QUERY ? a.query_norm : a.key_norm;
+    if (!norm) return;
+    const float* gamma = kind == QUERY ? a.query_gamma : a.key_gamma;
+    const float* beta = kind == QUERY ? a.query_beta : a.key_beta;
+    auto quad_sum = [](float v) { v += __shfl_xor_sync(~0u, v, 1); return v + __shfl_xor_sync(~0u, v, 2); };
+    float mean = 0.f, squares = 0.f;
+    if (norm == 2) {
+#pragma unroll
+        for (int i = 0; i < HEAD_DIM / 8; i++) mean += sums[first + 4 * i + 2 * h] + sums[first + 4 * i + 2 * h + 1];
+        mean = quad_sum(mean) / HEAD_DIM;
+    }
+#pragma unroll
+    for (int i = 0; i < HEAD_DIM / 4; i++) {
+        float v = sums[first + 4 * (i >> 1) + 2 * h + (i & 1)] - mean;
+        squares += v * v;
+    }
+    float scale = 1.f / sqrtf(quad_sum(squares) / HEAD_DIM + (kind == QUERY ? a.query_epsilon : a.key_epsilon));
+#pragma unroll
+    for (int i = 0; i < HEAD_DIM / 4; i++) {
+        int column = (i >> 1) * 8 + 2 * t + (i & 1);
+        float& v = sums[first + 4 * (i >> 1) + 2 * h + (i & 1)];
+        v = (v - mean) * scale * gamma[column] + (beta ? beta[column] : 0.f);
+    }
+}
+
+DEVICE void finish_heads(const GemmArguments& a, float (&sums)[BN / 2], int row, int output, int t) {
+    const int* data = a.batch.data;
+    int head0 = output / HEAD_DIM, all = a.heads.heads + 2 * a.heads.kv_heads;
+    add_bias(a, sums, output, t);
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        int r = min(row + 8 * h, a.rows - 1), position = data[a.batch.positions + r], place = data[a.batch.kv_slots + r], token = place % 16;
+        bool inside = row + 8 * h < a.rows;
+#pragma unroll
+        for (int n = 0; n < TILE_HEADS; n++) {
+            int kind = a.heads.kind_of(head0 + n);
+            if (kind != VALUE) normalize(a.heads, kind, sums, n * (HEAD_DIM / 2), h, t);
+        }
+        if (ROTATED) {
+            const float* table = a.heads.rotary + (i64)(position + data[a.batch.rotary_bases + data[a.batch.row_sequences + r]]) * ROTATED + 2 * t;
+#pragma unroll
+            for (int i = 0; i < ROTATED / 16; i++) {
+                float2 cosine = *(const float2*)(table + 8 * i), sine = *(const float2*)(table + ROTATED / 2 + 8 * i);
+#pragma unroll
+                for (int n = 0; n < TILE_HEADS; n++) {
+                    if (a.heads.kind_of(head0 + n) == VALUE) continue;
+#pragma unroll
+                    for (int j = 0; j < 2; j++) {
+                        float& low = sums[n * (HEAD_DIM / 2) + 4 * i + 2 * h + j];
+                        float& high = sums[n * (HEAD_DIM / 2) + 4 * (i + ROTATED / 16) + 2 * h + j];
+                        float c = j ? cosine.y : cosine.x, s = j ? sine.y : sine.x, l = low;
+                        low = l * c - high * s;
+                        high = high * c + l * s;
+                    }
+                }
+            }
+        }
+#pragma unroll
+        for (int n = 0; n < TILE_HEADS; n++) {
+            int head = head0 + n, kind = a.heads.kind_of(head), kv_head = head - a.heads.heads - (kind == VALUE ? a.heads.kv_heads : 0);
+            if (head >= all) break;
+            float factor = kind == QUERY && a.heads.query_scales ? a.heads.query_scales[position] : 1.f;
+            T_OUT* query = a.output + (i64)r * a.outputs + head * HEAD_DIM;
+            T_OUT* page = a.cache + (((i64)(place / 16) * a.heads.kv_heads + kv_head) * 2 + (kind == VALUE)) * (16 * HEAD_DIM);
+#pragma unroll
+            for (int i = 0; i < HEAD_DIM / 8; i += 4) {
+                u32 quad[4];
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    int at = n * (HEAD_DIM / 2) + 4 * (i + j) + 2 * h;
+                    quad[j] = Pair<T_OUT>::of(sums[at] * factor, sums[at + 1] * factor);
+                }
+                transpose_quad(quad, t);
+                T_OUT* target = kind == QUERY ? query + (i + t) * 8 : page + cached_place<T_OUT, HEAD_DIM>(16, token, (i + t) * 8);
+                if (inside) *(uint4*)target = make_uint4(quad[0], quad[1], quad[2], quad[3]);
+            }
+        }
+    }
+}
+#endif
 
 DEVICE void multiply(const GemmArguments& a, u32 ring, u32 full, u32 empty, int rank) {
     int group = __shfl_sync(~0u, threadIdx.x >> 7, 0) - 1, warp = threadIdx.x >> 5 & 3, lane = threadIdx.x & 31;
@@ -148,7 +246,12 @@ DEVICE void multiply(const GemmArguments& a, u32 ring, u32 full, u32 empty, int 
         wgmma_wait<0>();
         wgmma_settle(sums);
         release(previous);
-        finish(a, a.output, sums, tile.row + rank * BM + group * 64 + warp * 16 + (lane >> 2), tile.output, lane & 3);
+        int row = tile.row + rank * BM + group * 64 + warp * 16 + (lane >> 2);
+#if FUSED
+        finish_heads(a, sums, row, tile.output, lane & 3);
+#else
+        finish(a, a.output, sums, row, tile.output, lane & 3);
+#endif
     }
 }
 
