@@ -8,6 +8,7 @@ internal enum ScratchUse
     Normed,
     Converted,
     Product,
+    Heads,
     Gated,
     Routes,
     RouteProbabilities,

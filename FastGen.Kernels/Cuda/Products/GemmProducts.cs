@@ -20,7 +20,7 @@ internal sealed class GemmProducts(CudaDevice device, KernelLibrary kernels)
     private readonly TensorMaps _maps = new();
 
     /// <summary>Tiles worth trying.</summary>
-    public static IReadOnlyList<GemmTile> Tiles { get; } = [new(256, 2), new(192, 2), new(128, 2)];
+    public static IReadOnlyList<GemmTile> Tiles { get; } = [new(256, 2), new(192, 2), new(128, 2), new(256, 1)];
 
     /// <summary>Whether the kernel serves this product; the input has the weights' type.</summary>
     public bool Serves(Tensor output, Tensor input, Tensor weight, bool accumulate) =>

@@ -25,30 +25,19 @@ internal sealed class HeadProducts(CudaDevice device, KernelLibrary kernels, Cud
     {
         if (qkv.Rows <= LinearProducts.FewRows)
         {
-            Tensor product = scratch.Matrix(ScratchUse.Product, DType.F32, qkv.Rows, qkv.Columns);
+            Tensor product = scratch.Matrix(ScratchUse.Heads, DType.F32, qkv.Rows, qkv.Columns);
             linear.Linear(product, input, weights, Activation.None, accumulate: false);
             Store(product, qkv, cache, attention, view);
             return;
         }
         Tensor rows = linear.Prepared(input, weights.Weight.Type);
-        GemmTile[] tiles = Serves(qkv, rows, weights.Weight, cache, attention) ? [.. GemmProducts.Tiles.Where(tile => tile.WeightRows % attention.HeadDim == 0)] : [];
-        GemmTile chosen = default;
-        if (options.ForcedGemm is { } forced)
+        GemmTile tile = default;
+        if (Serves(qkv, rows, weights.Weight, cache, attention))
         {
-            if (tiles.Contains(forced)) chosen = forced;
-        }
-        else if (tiles.Length > 0)
-        {
-            // Both ways write the same to the same places, as often as they like.
             ProductKey key = new(LinearProducts.Bucket(rows.Rows), weights.Outputs, weights.Inputs, qkv.Type, attention.HeadDim);
-            int choice = _choice.Fastest(key, tiles.Length + 1, candidate =>
-            {
-                Run(candidate == 0 ? default : tiles[candidate - 1], qkv, rows, weights, cache, attention, view);
-                return true;
-            });
-            if (choice > 0) chosen = tiles[choice - 1];
+            tile = options.ForcedGemm ?? Candidate(_choice.TryGet(key, out int chosen) ? chosen : Choose(key, qkv, rows, weights, cache, attention, view));
         }
-        Run(chosen, qkv, rows, weights, cache, attention, view);
+        Run(tile, qkv, rows, weights, cache, attention, view);
     }
 
     /// <summary>Finishes the heads of <paramref name="product"/>, which may be <paramref name="qkv"/> itself; keys and values go to the cache.</summary>
@@ -69,9 +58,21 @@ internal sealed class HeadProducts(CudaDevice device, KernelLibrary kernels, Cud
             .Launch(arguments, (qkv.Rows, (heads + arguments.HeadsPerBlock - 1) / arguments.HeadsPerBlock, 1), threads: 32 * Warps);
     }
 
+    private static GemmTile Candidate(int index) => index == 0 ? default : GemmProducts.Tiles[index - 1];
+
+    // All ways write the same to the same places, as often as they like.
+    private int Choose(ProductKey key, Tensor qkv, Tensor rows, LinearWeights weights, KvLayer cache, AttentionWeights attention, BatchView view) =>
+        _choice.Fastest(key, GemmProducts.Tiles.Count + 1, candidate =>
+        {
+            GemmTile tile = Candidate(candidate);
+            if (tile.WeightRows % key.HeadDim != 0) return false;
+            Run(tile, qkv, rows, weights, cache, attention, view);
+            return true;
+        });
+
     private void Run(GemmTile tile, Tensor qkv, Tensor rows, LinearWeights weights, KvLayer cache, AttentionWeights attention, BatchView view)
     {
-        if (tile != default)
+        if (tile != default && tile.WeightRows % attention.HeadDim == 0)
         {
             _gemm.RunHeads(tile, qkv, rows, weights, cache, attention, view);
             return;

@@ -21,9 +21,11 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>output = norm(input), row by row.</summary>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
     {
+        // Many rows: several vectors a thread, and more rows at a time.
+        int vectors = input.Rows >= 2 * device.Multiprocessors ? 4 : 1;
         NormArguments arguments = new() { Input = input.Data, Output = output.Data, Gamma = weights.Gamma.Data, Beta = weights.Beta?.Data ?? 0, Epsilon = weights.Epsilon, Columns = input.Columns };
         kernels.Get("rows", "norm_rows", new KernelConstants { In = input.Type, Out = output.Type, Norm = weights.Kind == NormKind.Rms ? 1 : 2 })
-            .Launch(arguments, (input.Rows, 1, 1), threads: Math.Clamp((input.Columns / 8 + 31) / 32 * 32, 32, 512));
+            .Launch(arguments, (input.Rows, 1, 1), threads: Math.Clamp(((input.Columns / (8 * vectors)) + 31) / 32 * 32, 32, 512));
     }
 
     /// <summary>output = activation(norm(input) · weightᵀ + bias), added to what output holds when <paramref name="accumulate"/>.</summary>
@@ -115,23 +117,25 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     // By whichever is faster on the data at hand, timed once for a bucket of rows: cuBLASLt and a kernel for what follows, or one kernel for all.
     private void MultiplyMany(Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
-        GemmTile? tile = options.ForcedGemm;
-        if (rows.Rows <= FewRows || !_gemm.Serves(output, rows, weights.Weight, accumulate))
-        {
-            tile = default(GemmTile);
-        }
-        else if (tile is null)
+        GemmTile tile = default;
+        if (rows.Rows > FewRows && _gemm.Serves(output, rows, weights.Weight, accumulate))
         {
             ProductKey key = new(Bucket(rows.Rows), weights.Outputs, weights.Inputs, weights.Weight.Type, output.Type, activation, weights.Bias is not null, gated, accumulate);
-            Tensor target = scratch.Matrix(ScratchUse.ChosenProduct, output.Type, output.Rows, output.Columns);
-            int choice = _choice.Fastest(key, GemmProducts.Tiles.Count + 1, candidate =>
-            {
-                Multiply(candidate == 0 ? default : GemmProducts.Tiles[candidate - 1], target, rows, weights, activation, gated, accumulate);
-                return true;
-            });
-            tile = choice == 0 ? default : GemmProducts.Tiles[choice - 1];
+            tile = options.ForcedGemm ?? Candidate(_choice.TryGet(key, out int chosen) ? chosen : Choose(key, rows, output.Columns, weights));
         }
-        Multiply(tile.Value, output, rows, weights, activation, gated, accumulate);
+        Multiply(tile, output, rows, weights, activation, gated, accumulate);
+    }
+
+    private static GemmTile Candidate(int index) => index == 0 ? default : GemmProducts.Tiles[index - 1];
+
+    private int Choose(ProductKey key, Tensor rows, int columns, LinearWeights weights)
+    {
+        Tensor target = scratch.Matrix(ScratchUse.ChosenProduct, key.Out, rows.Rows, columns);
+        return _choice.Fastest(key, GemmProducts.Tiles.Count + 1, candidate =>
+        {
+            Multiply(Candidate(candidate), target, rows, weights, key.Activation, key.Gated, key.Accumulate);
+            return true;
+        });
     }
 
     private void Multiply(GemmTile tile, Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate)

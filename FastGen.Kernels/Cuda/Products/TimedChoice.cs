@@ -10,10 +10,13 @@ internal sealed unsafe class TimedChoice<TKey>(CudaDevice device)
 
     private readonly Dictionary<TKey, int> _chosen = [];
 
+    /// <summary>What was chosen for <paramref name="key"/>, if it was.</summary>
+    public bool TryGet(TKey key, out int chosen) => _chosen.TryGetValue(key, out chosen);
+
     /// <summary>Index of the fastest candidate; those that return false do not take part. What they write has to be of no use.</summary>
     public int Fastest(TKey key, int candidates, Func<int, bool> run)
     {
-        if (_chosen.TryGetValue(key, out int chosen)) return chosen;
+        if (TryGet(key, out int chosen)) return chosen;
         nint start = CudaDevice.CreateEvent(timing: true), end = CudaDevice.CreateEvent(timing: true);
         float best = float.PositiveInfinity;
         for (int candidate = 0; candidate < candidates; candidate++)

@@ -8,10 +8,12 @@
 #define TOKENS SHAPE_B                      // keys, or values, of a stage
 #define STAGES SHAPE_C
 #define TURNS SHAPE_D                       // warpgroups take turns
+#define QUERIES (HEAD_DIM <= 128 ? 2 : 1)   // items whose queries are there
 #define TILE_ROWS (64 * CONSUMERS)
 #define PANELS ((HEAD_DIM + 63) / 64)       // of 64 columns: 128 bytes a token, swizzled
 #define PAGE_PANEL 2048                     // bytes of a panel of a page
 #define STAGE_BYTES (PANELS * TOKENS * 128)
+#define QUERY_BYTES (PANELS * TILE_ROWS * 128)
 #define ALIGNED (HEAD_DIM % 64 == 0)        // pages lie swizzled in the cache; others are swizzled, and padded with zeros, on their way
 
 struct WgmmaArguments {
@@ -22,12 +24,12 @@ struct WgmmaArguments {
 typedef Tile<TILE_ROWS, TOKENS> Item;
 
 // Slots that are filled and emptied in turn.
-struct Ring {
+template <int SLOTS> struct Ring {
     int slot = 0;
     u32 parity = 0;
-    DEVICE void next() { if (++slot == STAGES) { slot = 0; parity ^= 1; } }
+    DEVICE void next() { if (++slot == SLOTS) { slot = 0; parity ^= 1; } }
 };
-struct Barriers { u64 keys_full[STAGES], keys_empty[STAGES], values_full[STAGES], values_empty[STAGES], queries_full, queries_empty; };
+struct Barriers { u64 keys_full[STAGES], keys_empty[STAGES], values_full[STAGES], values_empty[STAGES], queries_full[QUERIES], queries_empty[QUERIES]; };
 
 // The round's item of this CTA: back and forth over the list, which falls in length, so that all CTAs have about the same to do.
 DEVICE int item_of(int round) { return round * gridDim.x + (round & 1 ? gridDim.x - 1 - blockIdx.x : blockIdx.x); }
@@ -36,7 +38,7 @@ DEVICE int item_of(int round) { return round * gridDim.x + (round & 1 ? gridDim.
 template <bool VALUES> DEVICE void load(const WgmmaArguments& a, int items, u32 target, const u64* full, const u64* empty) {
     constexpr int COPIES = VALUES && ALIGNED ? 1 : PANELS, BYTES = PANELS / COPIES * PAGE_PANEL;   // of a page; at most one a lane
     int lane = threadIdx.x & 31;
-    Ring ring;
+    Ring<STAGES> ring;
     for (int round = 0, i; (i = item_of(round)) < items; round++) {
         Item item(a.tiles, i / a.tiles.kv_heads);
         for (int unit = item.end - 1; unit >= item.begin; unit--, ring.next()) {
@@ -55,18 +57,19 @@ template <bool VALUES> DEVICE void load(const WgmmaArguments& a, int items, u32 
 
 DEVICE void load_queries(const WgmmaArguments& a, int items, u32 queries, const Barriers& barriers) {
     constexpr int CHUNKS = HEAD_DIM / 8;
-    u32 parity = 1;
-    for (int round = 0, i; (i = item_of(round)) < items; round++, parity ^= 1) {
+    Ring<QUERIES> ring;
+    for (int round = 0, i; (i = item_of(round)) < items; round++, ring.next()) {
         Item item(a.tiles, i / a.tiles.kv_heads);
-        barrier_wait(shared_address(&barriers.queries_empty), parity);
+        u32 target = queries + ring.slot * QUERY_BYTES;
+        barrier_wait(shared_address(barriers.queries_empty + ring.slot), ring.parity ^ 1);
         for (int j = threadIdx.x - 64; j < TILE_ROWS * CHUNKS; j += 64) {
             int r = j / CHUNKS, c = j % CHUNKS;
-            copy16(queries + (c >> 3) * (TILE_ROWS * 128) + r * 128 + (((c & 7) ^ (r & 7)) << 4), a.tiles.query(item.start, item.first + min(r, item.rows - 1), i % a.tiles.kv_heads) + c * 8, true);
+            copy16(target + (c >> 3) * (TILE_ROWS * 128) + r * 128 + (((c & 7) ^ (r & 7)) << 4), a.tiles.query(item.start, item.first + min(r, item.rows - 1), i % a.tiles.kv_heads) + c * 8, true);
         }
         commit_copies();
         wait_for_copies<0>();
         publish_to_wgmma();
-        barrier_arrive(shared_address(&barriers.queries_full));
+        barrier_arrive(shared_address(barriers.queries_full + ring.slot));
     }
 }
 
@@ -74,9 +77,27 @@ DEVICE void sync_warpgroup(int group) { asm volatile("bar.sync %0, 128;" :: "r"(
 DEVICE void wait_turn(int group) { asm volatile("bar.sync %0, 256;" :: "r"(CONSUMERS + 1 + group) : "memory"); }
 DEVICE void pass_turn(int group) { asm volatile("bar.arrive %0, 256;" :: "r"(CONSUMERS + 1 + (group + 1) % CONSUMERS) : "memory"); }
 
+// An item as a lane of a multiplying warpgroup sees it: its two rows, and what concerns all rows of the warpgroup.
+struct Work {
+    Item item;
+    int head, row, position[2], earliest, last;
+    float slope[2];   // on unscaled scores
+
+    DEVICE Work(const TilesArguments& a, int index, int group) : item(a, index / a.kv_heads), head(index % a.kv_heads), row(group * 64 + (threadIdx.x >> 5 & 3) * 16 + (threadIdx.x >> 2 & 7)) {
+        earliest = item.position(item.first + min(group * 64, item.rows - 1));
+        last = item.position(item.first + min(group * 64 + 63, item.rows - 1));
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            int packed = item.first + min(row + 8 * h, item.rows - 1);
+            position[h] = item.position(packed);
+            slope[h] = a.slope(packed, head) / (a.scale * LOG2_E);
+        }
+    }
+};
+
 // Of the lane's two rows; scores and the largest are unscaled.
 struct Softmax {
-    float largest[2], total[2], shrink[2];
+    float largest[2] = {NOTHING, NOTHING}, total[2] = {0.f, 0.f}, shrink[2];
 
     template <int N> DEVICE void weigh(float (&score)[N], float scale) {
 #pragma unroll
@@ -101,150 +122,172 @@ struct Softmax {
     }
 };
 
-DEVICE void attend(const WgmmaArguments& a, int items, u32 queries, u32 keys, u32 values, const Barriers& barriers) {
-    int tid = threadIdx.x & 127, lane = tid & 31, g = lane >> 2, t = lane & 3, group = __shfl_sync(~0u, threadIdx.x >> 7, 0) - 1;
-    float score[TOKENS / 2], o[HEAD_DIM / 2], scale = a.tiles.scale * LOG2_E;
-    u32 weights[TOKENS / 16][4], queries_parity = 0;
-    Ring key_ring, value_ring;
-    if (TURNS && group == CONSUMERS - 1) pass_turn(group);
-    for (int round = 0, index; (index = item_of(round)) < items; round++, queries_parity ^= 1) {
-        Item item(a.tiles, index / a.tiles.kv_heads);
-        int head = index % a.tiles.kv_heads, own = group * 64, r = own + tid / 32 * 16 + g;
-        int earliest = item.position(item.first + min(own, item.rows - 1)), last = item.position(item.first + min(own + 63, item.rows - 1)), position[2];
-        float slope[2];
-        Softmax softmax;
+// Scores of one unit of keys, with ALiBi, and without what a row does not see.
+DEVICE void mask(const TilesArguments& a, const Work& work, int unit, float (&score)[TOKENS / 2]) {
+    int from = unit * TOKENS + 2 * (threadIdx.x & 3), newest[2] = {work.position[0] - from, work.position[1] - from};
+    if (a.slopes) {
 #pragma unroll
-        for (int h = 0; h < 2; h++) {
-            int packed = item.first + min(r + 8 * h, item.rows - 1);
-            position[h] = item.position(packed);
-            slope[h] = a.tiles.slope(packed, head) / scale;
-            softmax.largest[h] = NOTHING;
-            softmax.total[h] = 0.f;
+        for (int i = 0; i < TOKENS / 2; i++) score[i] += work.slope[i >> 1 & 1] * ((i >> 2) * 8 + (i & 1) - newest[i >> 1 & 1]);
+    }
+    if (unit * TOKENS + TOKENS - 1 > work.earliest) {
+#pragma unroll
+        for (int i = 0; i < TOKENS / 2; i++) if ((i >> 2) * 8 + (i & 1) > newest[i >> 1 & 1]) score[i] = NOTHING;
+    }
+    if (a.window && unit * TOKENS <= work.last - a.window) {
+#pragma unroll
+        for (int i = 0; i < TOKENS / 2; i++) if ((i >> 2) * 8 + (i & 1) <= newest[i >> 1 & 1] - a.window) score[i] = NOTHING;
+    }
+}
+
+DEVICE void store(const TilesArguments& a, const Work& work, const float (&o)[HEAD_DIM / 2], const float (&totals)[2]) {
+    int t = threadIdx.x & 3;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float total = totals[h];
+        total += __shfl_xor_sync(~0u, total, 1);
+        total += __shfl_xor_sync(~0u, total, 2);
+        float inverse = 1.f / total;
+        bool inside = work.row + 8 * h < work.item.rows;
+        T_IN* target = a.result(work.item.start, work.item.first + min(work.row + 8 * h, work.item.rows - 1), work.head);
+        u32 w[HEAD_DIM / 8];
+#pragma unroll
+        for (int i = 0; i < HEAD_DIM / 8; i++) w[i] = Pair<T_IN>::of(o[4 * i + 2 * h] * inverse, o[4 * i + 2 * h + 1] * inverse);
+#pragma unroll
+        for (int i = 0; i + 4 <= HEAD_DIM / 8; i += 4) {
+            u32 quad[4] = {w[i], w[i + 1], w[i + 2], w[i + 3]};
+            transpose_quad(quad, t);
+            if (inside) *(uint4*)(target + (i + t) * 8) = make_uint4(quad[0], quad[1], quad[2], quad[3]);
         }
 #pragma unroll
-        for (int i = 0; i < HEAD_DIM / 2; i++) o[i] = 0.f;
+        for (int i = HEAD_DIM / 32 * 4; i < HEAD_DIM / 8; i++) if (inside) *(u32*)(target + i * 8 + 2 * t) = w[i];
+    }
+}
 
-        auto multiply_keys = [&] {
-            u32 from = keys + key_ring.slot * STAGE_BYTES;
-            wgmma_begin();
-#pragma unroll
-            for (int k = 0; k < HEAD_DIM / 16; k++) {
-                u64 query = wgmma_operand(queries + (k / 4) * (TILE_ROWS * 128) + own * 128 + (k % 4) * 32), key = wgmma_operand(from + (k / 4) * (TOKENS * 128) + (k % 4) * 32);
-                if (k == 0) Wgmma<T_IN, TOKENS>::start(score, query, key);
-                else Wgmma<T_IN, TOKENS>::add(score, query, key);
-            }
-            wgmma_commit();
-        };
-        auto multiply_values = [&] {
-            u32 from = values + value_ring.slot * STAGE_BYTES;
-            wgmma_begin();
-#pragma unroll
-            for (int n = 0; n < TOKENS / 16; n++) WgmmaHeld<T_IN, HEAD_DIM>::add(o, weights[n], wgmma_operand_by_rows(from + n * PANELS * PAGE_PANEL, PAGE_PANEL));
-            wgmma_commit();
-        };
-        auto release_keys = [&](bool queries_too) {
-            if (lane == 0) {
-                barrier_arrive(shared_address(barriers.keys_empty + key_ring.slot));
-                if (queries_too) barrier_arrive(shared_address(&barriers.queries_empty));
-            }
-            key_ring.next();
-        };
-        auto release_values = [&] {
-            if (lane == 0) barrier_arrive(shared_address(barriers.values_empty + value_ring.slot));
-            value_ring.next();
-        };
-        auto weigh = [&](int unit) {
-            int from = unit * TOKENS + 2 * t;
-            if (a.tiles.slopes) {
-#pragma unroll
-                for (int i = 0; i < TOKENS / 2; i++) score[i] += slope[i >> 1 & 1] * (from + (i >> 2) * 8 + (i & 1) - position[i >> 1 & 1]);
-            }
-            if (unit * TOKENS + TOKENS - 1 > earliest || (a.tiles.window && unit * TOKENS <= last - a.tiles.window)) {
-#pragma unroll
-                for (int i = 0; i < TOKENS / 2; i++) {
-                    int back = position[i >> 1 & 1] - from - (i >> 2) * 8 - (i & 1);
-                    if (back < 0 || (a.tiles.window && back >= a.tiles.window)) score[i] = NOTHING;
-                }
-            }
-            softmax.weigh(score, scale);
-        };
-        auto pack = [&] {
-#pragma unroll
-            for (int i = 0; i < TOKENS / 4; i++) weights[i / 4][i % 4] = Pair<T_IN>::of(score[2 * i], score[2 * i + 1]);
-        };
+// A stream of units of keys, from item to item: while the weights of one meet its values, the scores of the next are made.
+DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 keys, u32 values, const Barriers& barriers) {
+    const TilesArguments& a = arguments.tiles;
+    int lane = threadIdx.x & 31, group = __shfl_sync(~0u, threadIdx.x >> 7, 0) - 1, round = 0, index = item_of(0);
+    if (index >= items) return;
+    float score[TOKENS / 2], o[HEAD_DIM / 2], scale = a.scale * LOG2_E;
+    u32 weights[TOKENS / 16][4];
+    Ring<STAGES> key_ring, value_ring;
+    Ring<QUERIES> query_ring;
+    Work work(a, index, group);
+    Softmax softmax;
+    int unit = work.item.end - 1;
 
-        int unit = item.end - 1;
-        barrier_wait(shared_address(&barriers.queries_full), queries_parity);
+    auto multiply_keys = [&] {
+        u32 query = queries + query_ring.slot * QUERY_BYTES + group * (64 * 128), key = keys + key_ring.slot * STAGE_BYTES;
+        wgmma_begin();
+#pragma unroll
+        for (int k = 0; k < HEAD_DIM / 16; k++) {
+            u64 left = wgmma_operand(query + (k / 4) * (TILE_ROWS * 128) + (k % 4) * 32), right = wgmma_operand(key + (k / 4) * (TOKENS * 128) + (k % 4) * 32);
+            if (k == 0) Wgmma<T_IN, TOKENS>::start(score, left, right);
+            else Wgmma<T_IN, TOKENS>::add(score, left, right);
+        }
+        wgmma_commit();
+    };
+    auto multiply_values = [&] {
+        u32 from = values + value_ring.slot * STAGE_BYTES;
+        wgmma_begin();
+#pragma unroll
+        for (int n = 0; n < TOKENS / 16; n++) WgmmaHeld<T_IN, HEAD_DIM>::add(o, weights[n], wgmma_operand_by_rows(from + n * PANELS * PAGE_PANEL, PAGE_PANEL));
+        wgmma_commit();
+    };
+    auto wait_for_keys = [&](bool first) {
+        if (first) barrier_wait(shared_address(barriers.queries_full + query_ring.slot), query_ring.parity);
         barrier_wait(shared_address(barriers.keys_full + key_ring.slot), key_ring.parity);
-        multiply_keys();
-        wgmma_wait<0>();
-        wgmma_settle(score);
-        release_keys(unit == item.begin);
-        weigh(unit);
-        pack();
-        int used = item.high + 1 - unit * TOKENS;
-        if (used < TOKENS) {   // what lies past the last position must not reach the sums, not even as 0 · NaN
-            barrier_wait(shared_address(barriers.values_full + value_ring.slot), value_ring.parity);
-            for (int i = tid; i < (TOKENS - used) * PANELS * 8; i += 128) {
+    };
+    auto wait_for_values = [&] { barrier_wait(shared_address(barriers.values_full + value_ring.slot), value_ring.parity); };
+    auto release_keys = [&] {
+        bool last = unit == work.item.begin;
+        if (lane == 0) {
+            barrier_arrive(shared_address(barriers.keys_empty + key_ring.slot));
+            if (last) barrier_arrive(shared_address(barriers.queries_empty + query_ring.slot));
+        }
+        key_ring.next();
+        if (last) query_ring.next();
+    };
+    auto release_values = [&] {
+        if (lane == 0) barrier_arrive(shared_address(barriers.values_empty + value_ring.slot));
+        value_ring.next();
+    };
+    auto clear = [&] {
+#pragma unroll
+        for (int i = 0; i < HEAD_DIM / 2; i++) o[i] = 0.f;
+    };
+    auto pack = [&](bool first) {
+#pragma unroll
+        for (int i = 0; i < TOKENS / 4; i++) weights[i / 4][i % 4] = Pair<T_IN>::of(score[2 * i], score[2 * i + 1]);
+        int used = work.item.high + 1 - unit * TOKENS;
+        if (first && used < TOKENS) {   // what lies past the last position must not reach the sums, not even as 0 · NaN
+            wait_for_values();
+            for (int i = threadIdx.x & 127; i < (TOKENS - used) * PANELS * 8; i += 128) {
                 int token = used + i / (PANELS * 8), c = i % (PANELS * 8);
                 store_zeros(values + value_ring.slot * STAGE_BYTES + (token / 16 * PANELS + c / 8) * PAGE_PANEL + token % 16 * 128 + c % 8 * 16);
             }
             publish_to_wgmma();
             sync_warpgroup(group);
         }
-        for (unit--; unit >= item.begin; unit--) {
-            barrier_wait(shared_address(barriers.keys_full + key_ring.slot), key_ring.parity);
-            if (TURNS) wait_turn(group);
-            multiply_keys();
-            barrier_wait(shared_address(barriers.values_full + value_ring.slot), value_ring.parity);
-            multiply_values();
-            if (TURNS) pass_turn(group);
-            wgmma_wait<1>();
-            wgmma_settle(score);
-            release_keys(unit == item.begin);
-            weigh(unit);
-            wgmma_wait<0>();
-            wgmma_settle(o);
-            release_values();
-            if (__any_sync(~0u, softmax.shrink[0] != 1.f || softmax.shrink[1] != 1.f)) {
-#pragma unroll
-                for (int i = 0; i < HEAD_DIM / 2; i++) o[i] *= softmax.shrink[i >> 1 & 1];
-            }
-            pack();
+    };
+
+    if (TURNS && group == CONSUMERS - 1) pass_turn(group);
+    wait_for_keys(true);
+    multiply_keys();
+    wgmma_wait<0>();
+    wgmma_settle(score);
+    release_keys();
+    mask(a, work, unit, score);
+    softmax.weigh(score, scale);
+    clear();
+    pack(true);
+    for (;;) {
+        bool first = unit == work.item.begin;   // the next unit is the first of an item
+        Work done = work;
+        float totals[2] = {softmax.total[0], softmax.total[1]};
+        if (first) {
+            index = item_of(++round);
+            if (index >= items) break;
+            work = Work(a, index, group);
+            softmax = Softmax();
+            unit = work.item.end;
         }
-        barrier_wait(shared_address(barriers.values_full + value_ring.slot), value_ring.parity);
+        unit--;
+        wait_for_keys(first);
+        if (TURNS) wait_turn(group);
+        multiply_keys();
+        wait_for_values();
         multiply_values();
+        if (TURNS) pass_turn(group);
+        wgmma_wait<1>();
+        wgmma_settle(score);
+        release_keys();
+        mask(a, work, unit, score);
+        softmax.weigh(score, scale);
         wgmma_wait<0>();
         wgmma_settle(o);
         release_values();
-
+        if (first) {
+            store(a, done, o, totals);
+            clear();
+        } else if (__any_sync(~0u, softmax.shrink[0] != 1.f || softmax.shrink[1] != 1.f)) {
 #pragma unroll
-        for (int h = 0; h < 2; h++) {
-            float total = softmax.total[h];
-            total += __shfl_xor_sync(~0u, total, 1);
-            total += __shfl_xor_sync(~0u, total, 2);
-            float inverse = 1.f / total;
-            bool inside = r + 8 * h < item.rows;
-            T_IN* target = a.tiles.result(item.start, item.first + min(r + 8 * h, item.rows - 1), head);
-            u32 w[HEAD_DIM / 8];
-#pragma unroll
-            for (int i = 0; i < HEAD_DIM / 8; i++) w[i] = Pair<T_IN>::of(o[4 * i + 2 * h] * inverse, o[4 * i + 2 * h + 1] * inverse);
-#pragma unroll
-            for (int i = 0; i + 4 <= HEAD_DIM / 8; i += 4) {
-                u32 quad[4] = {w[i], w[i + 1], w[i + 2], w[i + 3]};
-                transpose_quad(quad, t);
-                if (inside) *(uint4*)(target + (i + t) * 8) = make_uint4(quad[0], quad[1], quad[2], quad[3]);
-            }
-#pragma unroll
-            for (int i = HEAD_DIM / 32 * 4; i < HEAD_DIM / 8; i++) if (inside) *(u32*)(target + i * 8 + 2 * t) = w[i];
+            for (int i = 0; i < HEAD_DIM / 2; i++) o[i] *= softmax.shrink[i >> 1 & 1];
         }
+        pack(first);
     }
+    wait_for_values();
+    multiply_values();
+    wgmma_wait<0>();
+    wgmma_settle(o);
+    release_values();
+    store(a, work, o, softmax.total);
 }
 
 KERNEL __launch_bounds__(128 * (CONSUMERS + 1), 1) attention_wgmma(const __grid_constant__ WgmmaArguments a) {
     extern __shared__ char unaligned[];   // queries, then stages of keys, then of values
     __shared__ Barriers barriers;
-    u32 queries = (shared_address(unaligned) + 1023) & ~1023u, keys = queries + PANELS * TILE_ROWS * 128, values = keys + STAGES * STAGE_BYTES;
+    u32 queries = (shared_address(unaligned) + 1023) & ~1023u, keys = queries + QUERIES * QUERY_BYTES, values = keys + STAGES * STAGE_BYTES;
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; s++) {
             barrier_init(shared_address(barriers.keys_full + s), 1);
@@ -252,8 +295,10 @@ KERNEL __launch_bounds__(128 * (CONSUMERS + 1), 1) attention_wgmma(const __grid_
             barrier_init(shared_address(barriers.keys_empty + s), 4 * CONSUMERS);
             barrier_init(shared_address(barriers.values_empty + s), 4 * CONSUMERS);
         }
-        barrier_init(shared_address(&barriers.queries_full), 64);
-        barrier_init(shared_address(&barriers.queries_empty), 4 * CONSUMERS);
+        for (int s = 0; s < QUERIES; s++) {
+            barrier_init(shared_address(barriers.queries_full + s), 64);
+            barrier_init(shared_address(barriers.queries_empty + s), 4 * CONSUMERS);
+        }
         barrier_init_fence();
     }
     __syncthreads();

@@ -14,11 +14,12 @@ internal readonly record struct AttentionTiling(int Warpgroups, int Tokens, int 
     /// <summary>What suits heads of <paramref name="headDim"/> columns on Hopper.</summary>
     public static AttentionTiling ForHopper(int headDim) => headDim switch
     {
-        64 or 80 or 96 or 128 => new AttentionTiling(2, 128, 2),
+        64 => new AttentionTiling(3, 128, 2),
+        80 or 96 or 128 => new AttentionTiling(2, 128, 2),
         256 => new AttentionTiling(2, 64, 2),
         _ => default,
     };
 
-    /// <summary>Bytes of shared memory: queries, keys and values in panels of 64 columns, and room to align them.</summary>
-    public int SharedBytes(int headDim) => ((headDim + 63) / 64 * 128 * (Rows + (2 * Stages * Tokens))) + 1024;
+    /// <summary>Bytes of shared memory: queries (of two tiles where they fit), keys and values in panels of 64 columns, and room to align them.</summary>
+    public int SharedBytes(int headDim) => ((headDim + 63) / 64 * 128 * ((headDim <= 128 ? 2 : 1) * Rows + (2 * Stages * Tokens))) + 1024;
 }
