@@ -255,6 +255,12 @@ DEVICE void multiply(const GemmArguments& a, u32 ring, u32 full, u32 empty, int 
     }
 }
 
+// Orders no memory but barriers that were made known to the cluster.
+DEVICE void meet_cluster() {
+    if (CLUSTER > 1) asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+    else __syncthreads();
+}
+
 KERNEL __launch_bounds__(384, 1) gemm(const __grid_constant__ GemmArguments a) {
     extern __shared__ char unaligned[];
     __shared__ __align__(8) u64 barriers[2 * STAGES];
@@ -264,8 +270,8 @@ KERNEL __launch_bounds__(384, 1) gemm(const __grid_constant__ GemmArguments a) {
         for (int s = 0; s < STAGES; s++) { barrier_init(full + 8 * s, 1); barrier_init(empty + 8 * s, 8 * CLUSTER); }
         barrier_init_fence();
     }
-    if (CLUSTER > 1) cluster_sync();
-    else __syncthreads();
+    __syncwarp();
+    meet_cluster();
     let_next_start();
     if (threadIdx.x < 128) {
         give_registers<40>();
@@ -276,5 +282,5 @@ KERNEL __launch_bounds__(384, 1) gemm(const __grid_constant__ GemmArguments a) {
         multiply(a, ring, full, empty, rank);
     }
     __syncwarp();
-    if (CLUSTER > 1) cluster_sync();   // a CTA stays while others may write to it
+    meet_cluster();   // a CTA stays while others may write to it
 }
