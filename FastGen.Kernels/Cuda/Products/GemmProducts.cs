@@ -22,6 +22,9 @@ internal sealed class GemmProducts(CudaDevice device, KernelLibrary kernels)
     /// <summary>Tiles worth trying.</summary>
     public static IReadOnlyList<GemmTile> Tiles { get; } = [new(256, 2), new(192, 2), new(128, 2), new(256, 1)];
 
+    /// <summary>Tiles worth trying for heads; those of whole heads serve.</summary>
+    public static IReadOnlyList<GemmTile> HeadTiles { get; } = [new(256, 2), new(240, 2), new(192, 2), new(128, 2), new(256, 1)];
+
     /// <summary>Whether the kernel serves this product; the input has the weights' type.</summary>
     public bool Serves(Tensor output, Tensor input, Tensor weight, bool accumulate) =>
         kernels.UsesHopperInstructions && weight.Type != DType.F32 && input.Columns % 8 == 0 && output.Columns % 8 == 0 && (output.Type == DType.F32 || (output.Type == weight.Type && !accumulate));

@@ -58,11 +58,11 @@ internal sealed class HeadProducts(CudaDevice device, KernelLibrary kernels, Cud
             .Launch(arguments, (qkv.Rows, (heads + arguments.HeadsPerBlock - 1) / arguments.HeadsPerBlock, 1), threads: 32 * Warps);
     }
 
-    private static GemmTile Candidate(int index) => index == 0 ? default : GemmProducts.Tiles[index - 1];
+    private static GemmTile Candidate(int index) => index == 0 ? default : GemmProducts.HeadTiles[index - 1];
 
     // All ways write the same to the same places, as often as they like.
     private int Choose(ProductKey key, Tensor qkv, Tensor rows, LinearWeights weights, KvLayer cache, AttentionWeights attention, BatchView view) =>
-        _choice.Fastest(key, GemmProducts.Tiles.Count + 1, candidate =>
+        _choice.Fastest(key, GemmProducts.HeadTiles.Count + 1, candidate =>
         {
             GemmTile tile = Candidate(candidate);
             if (tile.WeightRows % key.HeadDim != 0) return false;
@@ -82,7 +82,7 @@ internal sealed class HeadProducts(CudaDevice device, KernelLibrary kernels, Cud
     }
 
     private bool Serves(Tensor qkv, Tensor rows, Tensor weight, KvLayer cache, AttentionWeights attention) =>
-        _gemm.Serves(qkv, rows, weight, accumulate: false) && qkv.Type == weight.Type && cache.BlockSize % PageTokens == 0 && attention.HeadDim % 64 == 0 && (attention.Rotary?.Columns ?? 0) % 16 == 0;
+        _gemm.Serves(qkv, rows, weight, accumulate: false) && qkv.Type == weight.Type && cache.BlockSize % PageTokens == 0 && attention.HeadDim % 16 == 0 && (attention.Rotary?.Columns ?? 0) % 16 == 0;
 
     private readonly record struct ProductKey(int Rows, int Outputs, int Inputs, DType Type, int HeadDim);
 

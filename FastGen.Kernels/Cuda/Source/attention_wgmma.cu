@@ -149,17 +149,10 @@ DEVICE void store(const TilesArguments& a, const Work& work, const float (&o)[HE
         float inverse = 1.f / total;
         bool inside = work.row + 8 * h < work.item.rows;
         T_IN* target = a.result(work.item.start, work.item.first + min(work.row + 8 * h, work.item.rows - 1), work.head);
-        u32 w[HEAD_DIM / 8];
+        u32 words[HEAD_DIM / 8];
 #pragma unroll
-        for (int i = 0; i < HEAD_DIM / 8; i++) w[i] = Pair<T_IN>::of(o[4 * i + 2 * h] * inverse, o[4 * i + 2 * h + 1] * inverse);
-#pragma unroll
-        for (int i = 0; i + 4 <= HEAD_DIM / 8; i += 4) {
-            u32 quad[4] = {w[i], w[i + 1], w[i + 2], w[i + 3]};
-            transpose_quad(quad, t);
-            if (inside) *(uint4*)(target + (i + t) * 8) = make_uint4(quad[0], quad[1], quad[2], quad[3]);
-        }
-#pragma unroll
-        for (int i = HEAD_DIM / 32 * 4; i < HEAD_DIM / 8; i++) if (inside) *(u32*)(target + i * 8 + 2 * t) = w[i];
+        for (int i = 0; i < HEAD_DIM / 8; i++) words[i] = Pair<T_IN>::of(o[4 * i + 2 * h] * inverse, o[4 * i + 2 * h + 1] * inverse);
+        store_row<HEAD_DIM / 8>([&](int i) { return words[i]; }, [&](int i) { return inside ? target + i * 8 : nullptr; }, t);
     }
 }
 

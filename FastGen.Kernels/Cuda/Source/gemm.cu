@@ -115,14 +115,7 @@ template <class T> DEVICE void finish(const GemmArguments& a, T* results, float 
                 else *(float2*)(target + i * 8 + 2 * t) = make_float2(sums[4 * i + 2 * h], sums[4 * i + 2 * h + 1]);
             }
         } else {
-#pragma unroll
-            for (int i = 0; i < OUTS / 8; i += 4) {
-                u32 quad[4];
-#pragma unroll
-                for (int j = 0; j < 4; j++) quad[j] = Pair<T>::of(sums[4 * (i + j) + 2 * h], sums[4 * (i + j) + 2 * h + 1]);
-                transpose_quad(quad, t);
-                if (inside && output + (i + t) * 8 < a.outputs) *(uint4*)(target + (i + t) * 8) = make_uint4(quad[0], quad[1], quad[2], quad[3]);
-            }
+            store_row<OUTS / 8>([&](int i) { return Pair<T>::of(sums[4 * i + 2 * h], sums[4 * i + 2 * h + 1]); }, [&](int i) { return inside && output + i * 8 < a.outputs ? target + i * 8 : nullptr; }, t);
         }
     }
 }
@@ -197,18 +190,11 @@ DEVICE void finish_heads(const GemmArguments& a, float (&sums)[BN / 2], int row,
             float factor = kind == QUERY && a.heads.query_scales ? a.heads.query_scales[position] : 1.f;
             T_OUT* query = a.output + (i64)r * a.outputs + head * HEAD_DIM;
             T_OUT* page = a.cache + (((i64)(place / 16) * a.heads.kv_heads + kv_head) * 2 + (kind == VALUE)) * (16 * HEAD_DIM);
-#pragma unroll
-            for (int i = 0; i < HEAD_DIM / 8; i += 4) {
-                u32 quad[4];
-#pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    int at = n * (HEAD_DIM / 2) + 4 * (i + j) + 2 * h;
-                    quad[j] = Pair<T_OUT>::of(sums[at] * factor, sums[at + 1] * factor);
-                }
-                transpose_quad(quad, t);
-                T_OUT* target = kind == QUERY ? query + (i + t) * 8 : page + cached_place<T_OUT, HEAD_DIM>(16, token, (i + t) * 8);
-                if (inside) *(uint4*)target = make_uint4(quad[0], quad[1], quad[2], quad[3]);
-            }
+            auto word = [&](int i) {
+                int at = n * (HEAD_DIM / 2) + 4 * i + 2 * h;
+                return Pair<T_OUT>::of(sums[at] * factor, sums[at + 1] * factor);
+            };
+            store_row<HEAD_DIM / 8>(word, [&](int i) { return !inside ? nullptr : kind == QUERY ? query + i * 8 : page + cached_place<T_OUT, HEAD_DIM>(16, token, i * 8); }, t);
         }
     }
 }

@@ -6,6 +6,7 @@ namespace FastGen.Tests;
 
 /// <summary>Queries, keys and values from a layer's input to its attention, by each tile that finishes heads in the product's kernel and without (an empty tile).</summary>
 [TestFixture(256, 2)]
+[TestFixture(240, 2)]
 [TestFixture(192, 2)]
 [TestFixture(128, 2)]
 [TestFixture(0, 0)]
@@ -19,6 +20,7 @@ public sealed class CudaHeadTests(int weightRows, int cluster) : CudaStepFixture
             yield return new TestCaseData(type, 3, 3, 64, 32, NormKind.Rms, false);
             yield return new TestCaseData(type, 4, 1, 64, 64, NormKind.Layer, true);
             yield return new TestCaseData(type, 5, 5, 80, 32, null, true);
+            yield return new TestCaseData(type, 4, 2, 96, 96, NormKind.Rms, false);
             yield return new TestCaseData(type, 2, 1, 256, 0, NormKind.Rms, true);
         }
     }
