@@ -42,8 +42,9 @@ template <bool VALUES> DEVICE void load(const WgmmaArguments& a, int items, u32 
     for (int round = 0, i; (i = item_of(round)) < items; round++) {
         Item item(a.tiles, i / a.tiles.kv_heads);
         for (int unit = item.end - 1; unit >= item.begin; unit--, ring.next()) {
-            int pages = item.pages(unit), p = lane / COPIES, panel = lane % COPIES;
-            i64 page = p < pages ? 2 * item.page(a.tiles, unit * (TOKENS / 16) + p, i % a.tiles.kv_heads) + VALUES : 0;
+            // Keys past the last page are masked, whatever they are; in the place of values there come others.
+            int present = item.pages(unit), pages = VALUES ? TOKENS / 16 : present, p = lane / COPIES, panel = lane % COPIES;
+            i64 page = 2 * item.page(a.tiles, unit * (TOKENS / 16) + (p < present ? p : 0), i % a.tiles.kv_heads) + VALUES;
             u32 barrier = shared_address(full + ring.slot), to = target + ring.slot * STAGE_BYTES + (VALUES ? lane * BYTES : panel * (TOKENS * 128) + p * PAGE_PANEL);
             barrier_wait(shared_address(empty + ring.slot), ring.parity ^ 1);
             if (lane == 0) barrier_expect(barrier, pages * PANELS * PAGE_PANEL);
@@ -83,7 +84,7 @@ struct Work {
     int head, row, position[2], earliest, last;
     float slope[2];   // on unscaled scores
 
-    DEVICE Work(const TilesArguments& a, int index, int group) : item(a, index / a.kv_heads), head(index % a.kv_heads), row(group * 64 + (threadIdx.x >> 5 & 3) * 16 + (threadIdx.x >> 2 & 7)) {
+    DEVICE Work(const TilesArguments& a, const Item& item, int head, int group) : item(item), head(head), row(group * 64 + (threadIdx.x >> 5 & 3) * 16 + (threadIdx.x >> 2 & 7)) {
         earliest = item.position(item.first + min(group * 64, item.rows - 1));
         last = item.position(item.first + min(group * 64 + 63, item.rows - 1));
 #pragma unroll
@@ -165,7 +166,8 @@ DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 
     u32 weights[TOKENS / 16][4];
     Ring<STAGES> key_ring, value_ring;
     Ring<QUERIES> query_ring;
-    Work work(a, index, group);
+    Item next(a, index / a.kv_heads);
+    Work work(a, next, index % a.kv_heads, group);
     Softmax softmax;
     int unit = work.item.end - 1;
 
@@ -212,10 +214,11 @@ DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 
     auto pack = [&](bool first) {
 #pragma unroll
         for (int i = 0; i < TOKENS / 4; i++) weights[i / 4][i % 4] = Pair<T_IN>::of(score[2 * i], score[2 * i + 1]);
-        int used = work.item.high + 1 - unit * TOKENS;
-        if (first && used < TOKENS) {   // what lies past the last position must not reach the sums, not even as 0 · NaN
+        // What lies past the last position must not reach the sums, not even as 0 · NaN.
+        int used = work.item.high + 1 - unit * TOKENS, end = used < 16 ? TOKENS : (used + 15) / 16 * 16;
+        if (first && used % 16 != 0) {
             wait_for_values();
-            for (int i = threadIdx.x & 127; i < (TOKENS - used) * PANELS * 8; i += 128) {
+            for (int i = threadIdx.x & 127; i < (end - used) * PANELS * 8; i += 128) {
                 int token = used + i / (PANELS * 8), c = i % (PANELS * 8);
                 store_zeros(values + value_ring.slot * STAGE_BYTES + (token / 16 * PANELS + c / 8) * PAGE_PANEL + token % 16 * 128 + c % 8 * 16);
             }
@@ -224,6 +227,12 @@ DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 
         }
     };
 
+    auto look_ahead = [&] {   // what the next item is takes a chain of loads
+        index = item_of(++round);
+        if (index < items) next = Item(a, index / a.kv_heads);
+    };
+
+    look_ahead();
     if (TURNS && group == CONSUMERS - 1) pass_turn(group);
     wait_for_keys(true);
     multiply_keys();
@@ -239,11 +248,11 @@ DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 
         Work done = work;
         float totals[2] = {softmax.total[0], softmax.total[1]};
         if (first) {
-            index = item_of(++round);
             if (index >= items) break;
-            work = Work(a, index, group);
+            work = Work(a, next, index % a.kv_heads, group);
             softmax = Softmax();
             unit = work.item.end;
+            look_ahead();
         }
         unit--;
         wait_for_keys(first);

@@ -4,8 +4,10 @@
 // Gated: a tile holds as many rows of the gate as of the up projection, so that a thread has both of a pair.
 // FUSED: outputs are the heads of queries, keys and values; they are normalized and rotated as they leave, queries to the output, keys and values
 // to their places in the cache alone.
-#include "heads.cuh"
 #include "wgmma.cuh"
+#if FUSED
+#include "heads.cuh"
+#endif
 
 #define BN SHAPE_A
 #define CLUSTER SHAPE_B
