@@ -9,7 +9,7 @@ namespace FastGen.Benchmarks.Cuda;
 /// <summary>
 /// What the device can do and what steps of two model shapes reach of it, in one run:
 /// `cuda [--json FILE] [--shape llama|qwen] [--detail] [--decode] [--prompts] [--skinny ROWS]`. --decode leaves the prompts out, --prompts takes
-/// them apart, --detail does so with decode steps, --skinny sets the rows up to which products have own kernels.
+/// them apart (attention by head size, every kernel of a chunk against its limit), --detail does so with decode steps, --skinny sets the rows up to which products have own kernels.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
 /// </summary>
 public static class CudaBenchmark
@@ -30,15 +30,16 @@ public static class CudaBenchmark
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
         _options = Option(args, "--skinny") is { } rows ? new CudaOptions { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) } : new CudaOptions();
-        if (args.Contains("--prompts"))
-        {
-            PromptBenchmark.Run(args);
-            return 0;
-        }
         double readRate, productRate;
         using (CudaBackend backend = new()) (readRate, productRate) = MeasureLimits(backend);
+        if (args.Contains("--prompts"))
+        {
+            AttentionBenchmark.Run();
+            foreach (LlamaShape each in (LlamaShape[])[LlamaShape.Llama8B, LlamaShape.Qwen06B]) if (shape is null || each.Name.StartsWith(shape, StringComparison.OrdinalIgnoreCase)) PromptBenchmark.Run(each, readRate);
+            return 0;
+        }
         if (shape is null or "llama") MeasureLlama(readRate, args.Contains("--decode") ? 0 : productRate, detail);
-        if (shape is null or "qwen") MeasureQwen(readRate, detail);
+        if (shape is null or "qwen") MeasureQwen(readRate, args.Contains("--decode") ? 0 : productRate, detail);
         Console.WriteLine();
         foreach ((string name, double value, double limit, string unit) in Lines)
         {
@@ -128,13 +129,17 @@ public static class CudaBenchmark
         }
     }
 
-    private static void MeasureQwen(double readRate, bool detail)
+    private static void MeasureQwen(double readRate, double productRate, bool detail)
     {
         LlamaShape shape = LlamaShape.Qwen06B;
         using CudaBackend backend = new(options: _options);
         LlamaShapedModel model = new(backend, shape, MaxContext);
         StepRunner runner = new(backend, model, new StepLimits(8192, 64, BlockSize, MaxContext / BlockSize), cachedTokens: 60_000);
         foreach (int sequences in (int[])[1, 8, 64]) Decode(runner, shape, sequences, 512, readRate);
+        if (productRate > 0)
+        {
+            foreach ((int prompts, int length) in ((int, int)[])[(1, 512), (1, 2048), (16, 2048)]) Prompt(runner, shape, prompts, length, productRate);
+        }
         if (detail)
         {
             foreach (int sequences in (int[])[1, 64]) Detail(backend, shape, model, runner, sequences, 512, readRate);
