@@ -8,6 +8,7 @@ return args switch
     ["cpu", .. string[] rest] => Run(CpuBenchmark.Run, rest),
     ["tokenizer", .. string[] rest] => Run(TokenizerBenchmark.Run, rest),
     ["cuda", .. string[] rest] => CudaBenchmark.Run(rest),
+    ["mixed", .. string[] rest] => MixedStepBenchmark.Run(rest),
     ["serve", .. string[] rest] => ServeBenchmark.Run(rest),
     _ => Usage(),
 };
@@ -26,6 +27,7 @@ static int Usage()
           cpu                   products and decode on the CPU against the rate of reading memory, and against libtorch
           tokenizer FOLDER...   encoding, loading and streaming decode of published tokenizers
           cuda                  limits of a GPU, and prompts and decode of a Llama-3-8B shape against them
+          mixed                 steps of decodes and a prompt's chunk against the two apart
           serve OPTIONS...      throughput, latency and service targets under clients, Poisson arrivals or a trace; `serve` alone says more
         """);
     return 1;

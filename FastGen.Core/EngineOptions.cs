@@ -6,7 +6,10 @@ public sealed record EngineOptions
     /// <summary>Longest sequence in tokens, prompt and output together; null takes what the model was made for.</summary>
     public int? MaxContext { get; init; }
 
-    /// <summary>Tokens in one step, decode tokens and prompt chunks together; null measures the device (see <see cref="TokenBudgetCalibration"/>).</summary>
+    /// <summary>
+    /// Tokens in one step, decode tokens and prompt chunks together; null measures the device (see <see cref="TokenBudgetCalibration"/>) or follows
+    /// <see cref="SchedulerOptions.TargetTimeBetweenTokens"/>.
+    /// </summary>
     public int? TokenBudget { get; init; }
 
     /// <summary>Sequences that run at once; more wait. Default 64.</summary>
@@ -24,8 +27,12 @@ public sealed record EngineOptions
     /// <summary>Share of the cache that newcomers leave free for those who run, so that these need not restart. Default 0.01.</summary>
     public double Watermark { get; init; } = 0.01;
 
+    /// <summary>How steps are divided among requests.</summary>
+    public SchedulerOptions Scheduler { get; init; } = new();
+
     /// <summary>Throws when a value is out of range.</summary>
     /// <exception cref="ArgumentOutOfRangeException">Names the option, its value and its range.</exception>
+    /// <exception cref="ArgumentException">Two options contradict each other.</exception>
     public void Validate()
     {
         Require(MaxContext is null or > 0, nameof(MaxContext), MaxContext, "1 or more, or null");
@@ -35,6 +42,14 @@ public sealed record EngineOptions
         Require(CacheBytes is null or > 0, nameof(CacheBytes), CacheBytes, "1 or more, or null");
         Require(BlockSize is > 0 and <= 1024, nameof(BlockSize), BlockSize, "from 1 to 1024");
         Require(Watermark is >= 0 and < 1, nameof(Watermark), Watermark, "at least 0 and below 1");
+        ArgumentNullException.ThrowIfNull(Scheduler);
+        TimeSpan? target = Scheduler.TargetTimeBetweenTokens;
+        Require(target is null || (target > TimeSpan.Zero && target <= TimeSpan.FromMinutes(1)), nameof(SchedulerOptions.TargetTimeBetweenTokens), target, "above 0 and at most a minute, or null");
+        string? bound = TokenBudget is not null ? nameof(TokenBudget) : target is not null ? nameof(SchedulerOptions.TargetTimeBetweenTokens) : null;
+        if (bound is not null && !Scheduler.SplitFuse)
+        {
+            throw new ArgumentException($"{nameof(SchedulerOptions.SplitFuse)} is false, so prompts run whole, but {bound} bounds a step. Set {bound} to null or {nameof(SchedulerOptions.SplitFuse)} to true.");
+        }
     }
 
     private static void Require(bool valid, string name, object? value, string range)

@@ -1,3 +1,6 @@
+using System.Diagnostics;
+using FastGen.Compute;
+
 namespace FastGen;
 
 public sealed partial class LlmEngine
@@ -11,7 +14,11 @@ public sealed partial class LlmEngine
             {
                 // 1 schedule, 2 build the batch and start it, 3 collect the step before, 4 publish
                 EngineStep? next = Start(_steps[inFlight == _steps[0] ? 1 : 0], mayPreempt: inFlight is null);
-                if (inFlight is not null) Finish(inFlight);
+                if (inFlight is not null)
+                {
+                    Finish(inFlight);
+                    ObserveDuration(inFlight, next);
+                }
                 inFlight = next;
                 UpdateStatistics();
                 if (next is null && _scheduler.RunningCount + _scheduler.WaitingCount == 0 && !WaitForCommands()) break;
@@ -52,6 +59,8 @@ public sealed partial class LlmEngine
 
     private EngineStep? Start(EngineStep step, bool mayPreempt)
     {
+        step.Started = Stopwatch.GetTimestamp();
+        if (_budgetController is not null) _scheduler.TokenBudget = _budgetController.BudgetFor(_scheduler.RunningCount);
         if (!_scheduler.Schedule(step.Work, mayPreempt) || step.Work.Count == 0) return null;
         try
         {
@@ -85,20 +94,32 @@ public sealed partial class LlmEngine
             return;
         }
 
-        int drawn = 0;
+        int row = 0;
         foreach ((Sequence sequence, _, bool draws) in step.Work)
         {
-            if (draws) Append(sequence, step.Drawn[drawn++]);
+            if (draws) Append(sequence, step, row++);
         }
         _scheduler.Collected(step.Work);
     }
 
-    private void Append(Sequence sequence, int token)
+    // A step that started before the last one ended takes from end to end. Where a backend runs a step as it is submitted, that is the next step's
+    // time: so both must be full.
+    private void ObserveDuration(EngineStep step, EngineStep? next)
+    {
+        if (_budgetController is null) return;
+        long before = _lastEnd, end = _lastEnd = Stopwatch.GetTimestamp();
+        int tokens = step.Batch.TokenCount;
+        if (next is null || step.Started > before || !_budgetController.IsFull(tokens) || !_budgetController.IsFull(next.Batch.TokenCount)) return;
+        _budgetController.Observe(tokens, Stopwatch.GetElapsedTime(before, end));
+    }
+
+    private void Append(Sequence sequence, EngineStep step, int row)
     {
         // The token after a stop: its step had started before the stop was known.
         if (sequence.IsRetired) return;
 
         GenerationRequest request = sequence.Request!;
+        int token = step.Drawn[row], wanted = sequence.Sampling.LogProbabilities;
         if (token < 0)
         {
             int position = sequence.TokenCount - sequence.DrawsInFlight;
@@ -107,7 +128,8 @@ public sealed partial class LlmEngine
         }
 
         sequence.EndDraw(token);
-        request.Publish(token);
+        if (wanted == 0) request.Publish(token);
+        else request.Publish(token, TokenLogProbabilities.FromRow(step.LogProbabilities.AsSpan(row * RaggedBatch.LogProbabilitiesPerRow, Math.Min(wanted, 1 + _shape.VocabularySize))));
         _generatedTokens++;
         bool stops = Array.IndexOf(sequence.StopTokens, token) >= 0;
         if (!stops && sequence.TokenCount - sequence.DrawsInFlight < sequence.MaxTokens) return;

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Threading.Channels;
 using FastGen.Compute;
 using Microsoft.Extensions.Logging;
@@ -19,6 +20,7 @@ public sealed partial class LlmEngine : IDisposable
     private readonly BlockAllocator _blocks;
     private readonly Scheduler _scheduler;
     private readonly ModelRunner _runner;
+    private readonly TokenBudgetController? _budgetController;
     private readonly EngineStep[] _steps;
 
     // Whoever writes wakes the engine's thread; the thread pool may be full of those who wait for it.
@@ -28,7 +30,7 @@ public sealed partial class LlmEngine : IDisposable
     private readonly Lock _statisticsGate = new();
     private EngineStatistics _statistics;
     private volatile Exception? _fault;
-    private long _stepCount, _computedTokens, _generatedTokens;
+    private long _lastEnd, _stepCount, _computedTokens, _generatedTokens;
     private int _peakUsedBlocks;
 
     /// <summary>Allocates the cache and all buffers on the model's backend, chooses the token budget and starts the engine's thread.</summary>
@@ -37,6 +39,7 @@ public sealed partial class LlmEngine : IDisposable
     /// <param name="options">Sizes; null for defaults.</param>
     /// <param name="logger">Where choices and failures are logged; null for nowhere.</param>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of range, or asks for more than the model has.</exception>
+    /// <exception cref="ArgumentException">Two options contradict each other.</exception>
     public LlmEngine(CausalLM model, IReadOnlyList<int> stopTokens, EngineOptions? options = null, ILogger? logger = null)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -56,12 +59,19 @@ public sealed partial class LlmEngine : IDisposable
         KvCache cache = new(_backend, _shape, _backend.PrecisionFor(_shape.WeightType).KvCache, sizes.Blocks, options.BlockSize);
         _backend.Prepare(_shape, sizes.Limits);
         _runner = new ModelRunner(model, cache, new Activations(_backend, _shape, sizes.Limits));
-        if (options.TokenBudget is null) Calibration = TokenBudgetCalibration.Measure(_backend, _runner, sizes.Limits, Math.Min(sizes.Limits.Tokens, Math.Min(MaxContext, sizes.Blocks * options.BlockSize)));
-        TokenBudget = options.TokenBudget ?? Calibration!.TokenBudget;
-
+        StepWarmUp.Run(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext);
         _blocks = new BlockAllocator(sizes.Blocks, options.BlockSize);
+        int stepTokens = sizes.Limits.Tokens;
+        if (options.TokenBudget is null && options.Scheduler.SplitFuse)
+        {
+            Calibration = TokenBudgetCalibration.Measure(_backend, _runner, sizes.Limits, _shape.VocabularySize, Math.Min(stepTokens, Math.Min(MaxContext, sizes.Blocks * options.BlockSize)));
+            if (options.Scheduler.TargetTimeBetweenTokens is { } target) _budgetController = new TokenBudgetController(Calibration, target, stepTokens);
+            else stepTokens = Calibration.TokenBudget;
+            Log.Calibrated(_logger, Calibration);
+        }
         int watermark = (int)Math.Ceiling(options.Watermark * sizes.Blocks);
-        _scheduler = new Scheduler(_blocks, new SchedulerLimits(TokenBudget, options.MaxSequences, _shape.CacheWindow, watermark));
+        _scheduler = new Scheduler(_blocks, new SchedulerLimits(stepTokens, options.MaxSequences, _shape.CacheWindow, watermark, options.Scheduler.SplitFuse));
+        if (_budgetController is not null) _scheduler.TokenBudget = _budgetController.Budget;
         _steps = [new EngineStep(sizes.Limits), new EngineStep(sizes.Limits)];
         UpdateStatistics();
         Log.Started(_logger, _backend.Description, TokenBudget, sizes.Blocks, options.BlockSize, CacheBytes / (1 << 20), MaxContext);
@@ -72,13 +82,13 @@ public sealed partial class LlmEngine : IDisposable
     /// <summary>Longest sequence in tokens, prompt and output together.</summary>
     public int MaxContext { get; }
 
-    /// <summary>Tokens that one step may hold.</summary>
-    public int TokenBudget { get; }
+    /// <summary>Tokens that one step may hold; with <see cref="SchedulerOptions.TargetTimeBetweenTokens"/> it changes from step to step.</summary>
+    public int TokenBudget => _scheduler.TokenBudget;
 
     /// <summary>Bytes of the key/value cache.</summary>
     public long CacheBytes { get; }
 
-    /// <summary>How the token budget was measured; null where it was given.</summary>
+    /// <summary>How the token budget was measured; null where it was given, or where prompts run whole.</summary>
     public TokenBudgetCalibration? Calibration { get; }
 
     /// <summary>The state after the last step.</summary>
@@ -92,6 +102,7 @@ public sealed partial class LlmEngine : IDisposable
     /// <param name="sampling">How to draw and when to end. Stop strings are the caller's to find; generation also ends at the context limit.</param>
     /// <exception cref="ArgumentException">The prompt is empty or too long, holds an id outside the vocabulary, or a parameter is out of range.</exception>
     /// <exception cref="ObjectDisposedException">The engine was disposed.</exception>
+    /// <exception cref="DeviceLostException">The device can no longer be used.</exception>
     /// <exception cref="GenerationException">The engine can no longer run.</exception>
     public GenerationRequest Submit(ReadOnlySpan<int> prompt, SamplingParameters sampling)
     {
@@ -109,6 +120,7 @@ public sealed partial class LlmEngine : IDisposable
         request.Sequence = new Sequence(prompt, maxTokens, _blocks.BlockSize)
         {
             Request = request,
+            Deadline = Stopwatch.GetTimestamp() + (prompt.Length * Stopwatch.Frequency / Scheduler.PromptRate),
             StopTokens = stopTokens,
             MinNewTokens = sampling.MinNewTokens,
             Sampling = sampling.ForSlot(sampling.Seed ?? (ulong)Random.Shared.NextInt64(), prompt.Length),
@@ -148,9 +160,12 @@ public sealed partial class LlmEngine : IDisposable
         }
     }
 
-    private Exception Ended() => _fault is { } fault
-        ? new GenerationException($"The engine ended: {fault.Message}", fault)
-        : new ObjectDisposedException(nameof(LlmEngine), "The engine was disposed.");
+    private Exception Ended() => _fault switch
+    {
+        null => new ObjectDisposedException(nameof(LlmEngine), "The engine was disposed."),
+        DeviceLostException lost => new DeviceLostException(lost.Message, lost),
+        { } fault => new GenerationException($"The engine ended: {fault.Message}", fault),
+    };
 
     private void UpdateStatistics()
     {
@@ -180,6 +195,9 @@ public sealed partial class LlmEngine : IDisposable
     {
         [LoggerMessage(Level = LogLevel.Information, Message = "Engine on {Backend}: {TokenBudget} tokens a step, cache of {Blocks} blocks of {BlockSize} tokens ({Megabytes} MiB), context {MaxContext}.")]
         public static partial void Started(ILogger logger, string backend, int tokenBudget, int blocks, int blockSize, long megabytes, int maxContext);
+
+        [LoggerMessage(Level = LogLevel.Debug, Message = "Steps of one prompt:\n{Curve}")]
+        public static partial void Calibrated(ILogger logger, TokenBudgetCalibration curve);
 
         [LoggerMessage(Level = LogLevel.Error, Message = "A step of {Requests} requests failed; they end, others go on.")]
         public static partial void StepFailed(ILogger logger, int requests, Exception exception);

@@ -8,8 +8,9 @@ namespace FastGen.Benchmarks.Cuda;
 
 /// <summary>
 /// What the device can do and what steps of two model shapes reach of it, in one run:
-/// `cuda [--json FILE] [--shape llama|qwen] [--detail] [--decode] [--prompts] [--skinny ROWS]`. --decode leaves the prompts out, --prompts takes
-/// them apart (attention by head size, every kernel of a chunk against its limit), --detail does so with decode steps, --skinny sets the rows up to which products have own kernels.
+/// `cuda [--json FILE] [--shape llama|qwen] [--detail] [--decode] [--prompts] [--skinny ROWS] [--upload [GIGABYTES]]`. --decode leaves the prompts out, --prompts takes
+/// them apart (attention by head size, every kernel of a chunk against its limit), --detail does so with decode steps, --skinny sets the rows up to which
+/// products have own kernels, --upload measures nothing but how fast a checkpoint is loaded.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
 /// </summary>
 public static class CudaBenchmark
@@ -27,6 +28,7 @@ public static class CudaBenchmark
         CudaProbe probe = CudaBackend.Probe();
         Console.WriteLine(probe);
         if (!probe.IsUsable) return 1;
+        if (args.Contains("--upload")) return UploadBenchmark.Run(double.Parse(Option(args, "--upload") ?? "8", CultureInfo.InvariantCulture));
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
         _options = Option(args, "--skinny") is { } rows ? new CudaOptions { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) } : new CudaOptions();

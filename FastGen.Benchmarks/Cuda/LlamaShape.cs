@@ -102,6 +102,7 @@ internal sealed class LlamaShapedModel : CausalLM
             if (Operations.HasFlag(Operations.GateUp)) backend.GatedLinear(buffers.Mlp, new LinearInput(buffers.Hidden, layer.MlpNorm), layer.GateUp, Activation.Silu);
             if (Operations.HasFlag(Operations.Down)) backend.Linear(buffers.Hidden, new LinearInput(buffers.Mlp), layer.Down, accumulate: true);
         }
+        if (batch.LogitRowCount == 0) return;
         if (Operations.HasFlag(Operations.Ends)) backend.SelectRows(buffers.Last, buffers.Hidden, batch);
         if (Operations.HasFlag(Operations.Head)) backend.Linear(buffers.Logits, new LinearInput(buffers.Last, _lastNorm), _head);
     }

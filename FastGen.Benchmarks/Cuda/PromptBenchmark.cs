@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda;
-using FastGen.Kernels.Cuda.Products;
 
 namespace FastGen.Benchmarks.Cuda;
 
@@ -20,19 +19,18 @@ internal static class PromptBenchmark
 
     public static void Run(LlamaShape shape, double readRate)
     {
-        CudaOptions options = new();
-        using CudaBackend backend = new(options: options);
+        using CudaBackend backend = new();
         LlamaShapedModel model = new(backend, shape, MaxContext);
         StepRunner runner = new(backend, model, new StepLimits(MaxContext, 16, BlockSize, MaxContext / BlockSize), cachedTokens: 40_000);
         foreach (int tokens in (int[])[512, 2048, 8000])
         {
-            double[] rates = Rates(backend, options, shape, tokens);
+            double[] rates = Rates(backend, shape, tokens);
             Profile(backend, model, runner, shape, tokens, rates, readRate);
         }
     }
 
     // FLOP/s of cuBLASLt for the layer's products: qkv, out, gate-up, down.
-    private static double[] Rates(CudaBackend backend, CudaOptions options, LlamaShape shape, int rows)
+    private static double[] Rates(CudaBackend backend, LlamaShape shape, int rows)
     {
         Tensor one = backend.Allocate(DType.F32, 1, 1);
         float[] value = new float[1];
@@ -43,10 +41,7 @@ internal static class PromptBenchmark
             CudaBenchmark.FillRandom(backend, input);
             return 2.0 * rows * outputs * inputs / CudaBenchmark.Time(RateRuns, () => backend.Linear(output, new LinearInput(input), new LinearWeights(weights)), () => backend.Download(one, value));
         }
-        options.ForcedGemm = default(GemmTile);
-        double[] rates = [Rate(shape.QkvColumns, shape.Hidden), Rate(shape.Hidden, shape.Heads * shape.HeadDim), Rate(2 * shape.Mlp, shape.Hidden), Rate(shape.Hidden, shape.Mlp)];
-        options.ForcedGemm = null;
-        return rates;
+        return [Rate(shape.QkvColumns, shape.Hidden), Rate(shape.Hidden, shape.Heads * shape.HeadDim), Rate(2 * shape.Mlp, shape.Hidden), Rate(shape.Hidden, shape.Mlp)];
     }
 
     private static double NormSeconds(CudaBackend backend, int rows, int columns)

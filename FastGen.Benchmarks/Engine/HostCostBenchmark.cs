@@ -8,9 +8,13 @@ internal static class HostCostBenchmark
 {
     private const int MeasuredSteps = 2_000;
 
+    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(2);
+
     public static int Run(string[] args)
     {
         int[] sequences = args.Length > 0 ? [.. args.Select(int.Parse)] : [1, 8, 64, 256, 1_000];
+        // The runtime compiles hot code anew in the background; until then a step takes several times as long.
+        for (long start = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(start) < WarmUp;) _ = Measure(64, 0);
         Console.WriteLine("sequences  waiting  µs a step  bound (20 + 0.5 a sequence)  bytes allocated a step");
         bool within = true;
         foreach (int count in sequences)

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using ScottPlot;
 using ScottPlot.MultiplotLayouts;
 using ScottPlot.Plottables;
@@ -12,6 +13,9 @@ internal static class Charts
 {
     // Okabe and Ito's colours, which the colour-blind tell apart.
     private static readonly Color[] Palette = [.. ((string[])["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]).Select(hex => Color.FromHex(hex))];
+
+    /// <summary>Whether figures can be drawn here: the archive for GPU hosts leaves SkiaSharp's native library out.</summary>
+    public static bool CanDraw { get; } = NativeLibrary.TryLoad("libSkiaSharp", typeof(SKCanvas).Assembly, DllImportSearchPath.AssemblyDirectory, out _);
 
     public static Color ColorOf(int index) => Palette[index % Palette.Length];
 
@@ -72,7 +76,7 @@ internal static class Charts
     public static void TimeAxis(Plot plot, IEnumerable<double> seconds, int entries)
     {
         (double low, double high) = TimeTicks(plot.Axes.Left, seconds);
-        plot.Axes.SetLimitsY(low, high + ((high - low) * 0.075 * entries));
+        plot.Axes.SetLimitsY(low, high + ((high - low) * 0.09 * entries));
     }
 
     /// <summary>A horizontal axis of seconds over decades: values are given as their decimal logarithms.</summary>

@@ -21,32 +21,29 @@ internal sealed record ServingRun(LoadPoint Point, IReadOnlyList<MeasuredRequest
 /// <summary>Sends a workload to an engine, each request from a consumer of its own that notes when its tokens come.</summary>
 internal sealed class LoadGenerator(ServingEngine serving)
 {
-    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(1);
-
     // Greedy and past every stop token, so that the lengths are those that were drawn.
     private static SamplingParameters Sampling(int outputTokens) => new() { Temperature = 0, MaxNewTokens = outputTokens, IgnoreEndOfSequence = true };
 
     /// <summary>Runs a workload under one load: <paramref name="load"/> clients, or arrivals as planned, which come <paramref name="load"/> a second.</summary>
-    public async Task<ServingRun> MeasureAsync(Workload workload, double load, bool isOpenLoop)
+    public async Task<ServingRun> MeasureAsync(Workload workload, double load, bool isOpenLoop, StepPolicy policy)
     {
         EngineStatistics before = serving.Engine.Statistics;
         long start = Stopwatch.GetTimestamp();
         serving.StartRecording(start);
         List<MeasuredRequest> requests = await (isOpenLoop ? OpenLoopAsync(workload, start) : ClosedLoopAsync(workload, (int)load, start)).ConfigureAwait(false);
         List<StepRecord> steps = serving.StopRecording();
-        return new ServingRun(LoadPoint.Summarize(workload.Name, load, isOpenLoop, requests, steps, before, serving.Engine.Statistics), requests, steps);
+        LoadPoint point = LoadPoint.Summarize(workload.Name, load, isOpenLoop, requests, steps, before, serving.Engine.Statistics);
+        return new ServingRun(point with { Policy = policy.Name }, requests, steps);
     }
 
-    /// <summary>Short requests from each client for a second or more, so that no measured step is the first of its kind and all code is compiled.</summary>
+    /// <summary>
+    /// Runs what compiles kernels, records steps and compiles this program, so that no measured step is the first of its kind: <paramref name="clients"/> requests of a
+    /// workload with outputs of all lengths, so that steps of every number of decodes come, twice.
+    /// </summary>
     public async Task WarmUpAsync(Workload workload, int clients)
     {
-        RequestPlan[] plans = [.. workload.Requests.Take(clients).Select(plan => plan with { OutputTokens = Math.Min(plan.OutputTokens, 16) })];
-        long start = Stopwatch.GetTimestamp();
-        do
-        {
-            await ClosedLoopAsync(workload with { Requests = plans, Seed = workload.Seed + 1 }, clients, Stopwatch.GetTimestamp()).ConfigureAwait(false);
-        }
-        while (Stopwatch.GetElapsedTime(start) < WarmUp);
+        RequestPlan[] plans = [.. Enumerable.Range(0, clients).Select(i => workload.Requests[i % workload.Requests.Count] with { Index = i, OutputTokens = 4 + (2 * i) })];
+        for (int turn = 1; turn <= 2; turn++) await ClosedLoopAsync(workload with { Requests = plans, Seed = workload.Seed + turn }, clients, Stopwatch.GetTimestamp()).ConfigureAwait(false);
     }
 
     // As many requests as there are clients run at any time, in the workload's order.

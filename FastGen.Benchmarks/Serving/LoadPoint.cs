@@ -13,6 +13,9 @@ namespace FastGen.Benchmarks.Serving;
 /// <param name="Figures">By name.</param>
 internal sealed record LoadPoint(string Workload, double Load, bool IsOpenLoop, IReadOnlyDictionary<string, double> Figures)
 {
+    /// <summary>How steps were filled (<see cref="StepPolicy.Name"/>); null for a peer, which has its own way.</summary>
+    public string? Policy { get; init; }
+
     /// <summary>A figure; NaN where the run has none of that name.</summary>
     public double this[string name] => Figures.GetValueOrDefault(name, double.NaN);
 
@@ -59,6 +62,7 @@ internal sealed record LoadPoint(string Workload, double Load, bool IsOpenLoop, 
         json.WriteString("kind", "sweep");
         json.WriteString("workload", Workload);
         json.WriteNumber(IsOpenLoop ? "rate" : "clients", Load);
+        if (Policy is not null) json.WriteString("policy", Policy);
         foreach ((string name, double value) in Figures)
         {
             if (double.IsFinite(value)) json.WriteNumber(name, value);
@@ -66,23 +70,14 @@ internal sealed record LoadPoint(string Workload, double Load, bool IsOpenLoop, 
         json.WriteEndObject();
     }
 
-    /// <summary>Reads the sweep lines of a summary, a peer's or our own.</summary>
-    /// <exception cref="ArgumentException">The file is missing, or a sweep line lacks its workload or load.</exception>
-    public static List<LoadPoint> ReadAll(string file)
+    /// <summary>Reads a sweep line of a summary, a peer's or our own.</summary>
+    /// <exception cref="ArgumentException">It lacks its workload or load.</exception>
+    public static LoadPoint Read(JsonElement line)
     {
-        if (!File.Exists(file)) throw new ArgumentException($"{file}: there is no such file.");
-        List<LoadPoint> points = [];
-        foreach (string line in File.ReadLines(file))
-        {
-            if (line.Length == 0) continue;
-            using JsonDocument document = JsonDocument.Parse(line);
-            JsonElement root = document.RootElement;
-            if (!root.TryGetProperty("kind", out JsonElement kind) || kind.GetString() != "sweep") continue;
-            bool isOpenLoop = root.TryGetProperty("rate", out JsonElement load);
-            if (!root.TryGetProperty("workload", out JsonElement workload) || (!isOpenLoop && !root.TryGetProperty("clients", out load))) throw new ArgumentException($"{file}: a sweep line has no workload, or neither clients nor rate: {line}");
-            points.Add(new LoadPoint(workload.GetString()!, load.GetDouble(), isOpenLoop, root.EnumerateObject().Where(field => field.Value.ValueKind == JsonValueKind.Number).ToDictionary(field => field.Name, field => field.Value.GetDouble())));
-        }
-        return points;
+        bool isOpenLoop = line.TryGetProperty("rate", out JsonElement load);
+        if (!line.TryGetProperty("workload", out JsonElement workload) || (!isOpenLoop && !line.TryGetProperty("clients", out load))) throw new ArgumentException($"A sweep line has no workload, or neither clients nor rate: {line}");
+        Dictionary<string, double> figures = line.EnumerateObject().Where(field => field.Value.ValueKind == JsonValueKind.Number).ToDictionary(field => field.Name, field => field.Value.GetDouble());
+        return new LoadPoint(workload.GetString()!, load.GetDouble(), isOpenLoop, figures) { Policy = line.TryGetProperty("policy", out JsonElement policy) ? policy.GetString() : null };
     }
 
     public static string TableHead { get; } = string.Create(CultureInfo.InvariantCulture,

@@ -15,12 +15,22 @@ internal sealed class ResultFiles : IDisposable
         _steps = new StreamWriter(Path.Combine(folder, "steps.jsonl")) { NewLine = "\n" };
     }
 
+    /// <summary>Says on what the points that follow were measured.</summary>
+    public void Begin(ServeOptions options, ServingEngine serving)
+    {
+        Line(_summary, json => RunSummary.WriteRun(json, options, serving));
+        foreach (CalibrationPoint point in serving.Engine.Calibration?.Curve ?? []) Line(_summary, json => RunSummary.WriteStep(json, point));
+        _summary.Flush();
+    }
+
     public void Add(ServingRun run)
     {
         Line(_summary, run.Point.Write);
         _summary.Flush();
         foreach (MeasuredRequest request in run.Requests.OrderBy(request => request.Plan.Index)) Line(_requests, json => Write(json, run.Point, request));
         foreach (StepRecord step in run.Steps) Line(_steps, json => Write(json, run.Point, step));
+        _requests.Flush();
+        _steps.Flush();
     }
 
     public void Dispose()

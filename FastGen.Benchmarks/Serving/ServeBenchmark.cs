@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using FastGen.Kernels.Cuda;
 using FastGen.Models;
 
@@ -10,6 +11,12 @@ namespace FastGen.Benchmarks.Serving;
 /// </summary>
 internal static class ServeBenchmark
 {
+    /// <summary>Context of Llama 3, which the peers' scripts serve.</summary>
+    private const int LongestPeerRequest = 8192;
+
+    /// <summary>Requests at once in the warm-up of an open loop.</summary>
+    private const int OpenLoopWarmUp = 32;
+
     public static int Run(string[] args)
     {
         try
@@ -18,8 +25,9 @@ internal static class ServeBenchmark
             return options.Mode switch
             {
                 ServeMode.Soak => Soak.Run(options),
-                ServeMode.Budget => BudgetStudy.Run(options),
-                ServeMode.Plots => Draw(options, []),
+                ServeMode.Budget => PolicyStudy.Run(options),
+                ServeMode.Plots => Draw(options),
+                ServeMode.Lengths => WriteLengths(options),
                 _ => Sweep(options),
             };
         }
@@ -40,30 +48,42 @@ internal static class ServeBenchmark
     private static int Sweep(ServeOptions options)
     {
         RequestTrace? trace = options.Mode == ServeMode.Trace ? RequestTrace.Read(options.Trace!) : null;
-        int sequences = options.Sequences ?? (options.Mode == ServeMode.Closed ? Math.Max(64, options.Clients.Max()) : 256);
-        using ServingEngine serving = ServingEngine.Load(options, options.Budgets.Count > 0 ? options.Budgets[0] : null, sequences);
+        int mostClients = options.Loads is { } loadsFile ? (int)Workload.ReadAll(loadsFile, int.MaxValue).Max(load => load.Clients) : options.ClosedLoads.Max(load => load.Clients.Max());
+        int sequences = options.Sequences ?? (options.Mode == ServeMode.Closed ? Math.Max(64, mostClients) : 256);
+        using ServingEngine serving = ServingEngine.Load(options, options.Policy, sequences);
         Describe(options, serving);
         List<(Workload Workload, double Load, bool IsOpenLoop)> loads = [.. Loads(options, trace, serving.LongestRequest)];
         List<ServingRun> runs = Measure(options, serving, loads);
+        Console.WriteLine($"wrote {options.Output}");
+        if (!Charts.CanDraw)
+        {
+            Console.WriteLine("SkiaSharp's native library is missing here: figures are to be drawn elsewhere, by --mode plots");
+            return 0;
+        }
         foreach (ServingRun run in runs.GroupBy(run => run.Point.Workload).Select(group => group.Last()))
         {
             string name = run.Point.Workload.Replace(',', '-');
             RunFigures.SaveOccupancy(Path.Combine(options.Output, $"occupancy_{name}"), run, serving.Engine.Statistics);
             if (run.Point.IsOpenLoop) RunFigures.SaveDistribution(Path.Combine(options.Output, $"distribution_{name}"), run);
         }
-        return trace is null ? Draw(options, [.. runs.Select(run => run.Point)]) : 0;
+        return trace is null ? Draw(options) : 0;
     }
 
     private static List<ServingRun> Measure(ServeOptions options, ServingEngine serving, List<(Workload Workload, double Load, bool IsOpenLoop)> loads)
     {
         LoadGenerator generator = new(serving);
         using ResultFiles files = new(options.Output);
+        files.Begin(options, serving);
         List<ServingRun> runs = [];
+        // Prompts of the same lengths run through the same kernels, whatever follows them.
+        foreach (IGrouping<string, (Workload Workload, double Load, bool IsOpenLoop)> group in loads.GroupBy(load => load.Workload.Name.Split(',')[0]))
+        {
+            generator.WarmUpAsync(group.First().Workload, group.Max(load => load.IsOpenLoop ? OpenLoopWarmUp : (int)load.Load)).GetAwaiter().GetResult();
+        }
         Console.WriteLine(LoadPoint.TableHead);
         foreach ((Workload workload, double load, bool isOpenLoop) in loads)
         {
-            generator.WarmUpAsync(workload, isOpenLoop ? Math.Min(32, workload.Requests.Count) : (int)load).GetAwaiter().GetResult();
-            ServingRun run = generator.MeasureAsync(workload, load, isOpenLoop).GetAwaiter().GetResult();
+            ServingRun run = generator.MeasureAsync(workload, load, isOpenLoop, options.Policy).GetAwaiter().GetResult();
             Console.WriteLine(run.Point.TableRow());
             files.Add(run);
             runs.Add(run);
@@ -81,13 +101,21 @@ internal static class ServeBenchmark
             yield return (workload, workload.Requests.Count / Math.Max(1, workload.Requests[^1].ArrivalSeconds), true);
             yield break;
         }
+        if (options is { Mode: ServeMode.Closed, Loads: { } file })
+        {
+            foreach ((Workload workload, double clients) in Workload.ReadAll(file, longestRequest)) yield return (workload, clients, false);
+            yield break;
+        }
+        if (options.Mode is ServeMode.Closed or ServeMode.Lengths)
+        {
+            foreach ((int prompt, int output, IReadOnlyList<int> each) in options.ClosedLoads)
+            {
+                foreach (int clients in each) yield return (Workload.Normal(prompt, output, options.Requests ?? RequestsFor(clients, output), longestRequest, options.Seed), clients, false);
+            }
+            yield break;
+        }
         foreach ((int prompt, int output) in options.Lengths)
         {
-            if (options.Mode == ServeMode.Closed)
-            {
-                foreach (int clients in options.Clients) yield return (Workload.Normal(prompt, output, options.Requests ?? RequestsFor(clients, output), longestRequest, options.Seed), clients, false);
-                continue;
-            }
             foreach (double rate in options.Rates.Count > 0 ? options.Rates : [1])
             {
                 yield return (Workload.Normal(prompt, output, options.Requests ?? Math.Max(32, (int)(30 * rate)), longestRequest, options.Seed).WithPoissonArrivals(rate), rate, true);
@@ -98,22 +126,46 @@ internal static class ServeBenchmark
     /// <summary>Requests of a closed loop, as in the peers' scripts: enough for the ramps at both ends to matter little.</summary>
     internal static int RequestsFor(int clients, int outputMean) => Math.Max(6, (outputMean < 500 ? 4 : 2) * clients);
 
-    private static int Draw(ServeOptions options, List<LoadPoint> points)
+    private static int WriteLengths(ServeOptions options)
     {
-        List<Series> series = points.Count > 0 ? [new Series(options.Label, points)] : [];
-        series.AddRange(options.Compared.Select(each => new Series(each.Label, LoadPoint.ReadAll(each.File))));
-        if (series.Find(each => each.Points.Count == 0) is { } empty) throw new ArgumentException($"--compare {empty.Label}: its file has no sweep lines.");
         Directory.CreateDirectory(options.Output);
-        new ServingFigures(options.Output, series).SaveAll();
-        Console.WriteLine($"wrote {options.Output}");
+        string path = Path.Combine(options.Output, "loads.jsonl");
+        using FileStream file = File.Create(path);
+        foreach ((Workload workload, double clients, _) in Loads(options, trace: null, options.Context ?? LongestPeerRequest))
+        {
+            using (Utf8JsonWriter json = new(file)) workload.Write(json, clients);
+            file.WriteByte((byte)'\n');
+        }
+        Console.WriteLine($"wrote {path}");
         return 0;
     }
+
+    // Everything comes from result files, so that figures can be drawn elsewhere and again.
+    private static int Draw(ServeOptions options)
+    {
+        List<RunSummary> runs = [.. Directory.EnumerateFiles(options.Output, "*.jsonl").Where(IsSummary).Order().Select(file => RunSummary.Read(file))];
+        runs.AddRange(options.Compared.Select(each => RunSummary.Read(each.File, each.Label)));
+        foreach (RunSummary study in runs.Where(run => run.IsStudy)) PolicyFigure.Save(options.Output, study);
+        List<RunSummary> sweeps = [.. runs.Where(run => !run.IsStudy).OrderBy(run => run.Label != options.Label)];
+        if (sweeps.Count > 0)
+        {
+            new ServingFigures(options.Output, sweeps).SaveAll();
+            string table = ComparisonTable.Write(sweeps);
+            File.WriteAllText(Path.Combine(options.Output, "comparison.md"), table);
+            Console.WriteLine(table);
+        }
+        Console.WriteLine($"drew {runs.Count} summaries in {options.Output}");
+        return runs.Count > 0 ? 0 : throw new ArgumentException($"{options.Output} has no summaries (JSON lines), and no --compare was given.");
+    }
+
+    private static bool IsSummary(string file) => File.ReadLines(file).Any(line => line.Contains("\"sweep\"", StringComparison.Ordinal));
 
     internal static void Describe(ServeOptions options, ServingEngine serving)
     {
         EngineStatistics engine = serving.Engine.Statistics;
         Console.WriteLine($"{options.Shape ?? options.Model} on {serving.Backend.Description}");
         Console.WriteLine($"{engine.TokenBudget} tokens a step{(serving.Engine.Calibration is null ? "" : " (measured)")}, cache of {engine.TotalBlocks * (long)engine.BlockSize} tokens, context {serving.Engine.MaxContext}, seed {options.Seed}");
+        if (serving.Engine.Calibration is { } curve) Console.WriteLine(curve);
     }
 
     private static void ReportTrace(RequestTrace trace, Workload workload, int longestRequest)

@@ -16,11 +16,14 @@ internal enum ServeMode
     /// <summary>Minutes of a trace with cancellations and faults; then nothing may be lost, hung or leaked.</summary>
     Soak,
 
-    /// <summary>One workload under several token budgets.</summary>
+    /// <summary>One workload under several policies: token budgets, targets, SplitFuse on and off.</summary>
     Budget,
 
     /// <summary>Only draws what earlier runs wrote.</summary>
     Plots,
+
+    /// <summary>Only writes the requests of a closed loop's points, for peers to send the same.</summary>
+    Lengths,
 }
 
 /// <summary>What `serve` is asked to do.</summary>
@@ -28,19 +31,25 @@ internal sealed record ServeOptions
 {
     public const string Usage = """
         serve --model FOLDER | --shape NAME   what is served; a shape has random BF16 weights
-          --mode closed|poisson|trace|soak|budget|plots                            (closed)
+          --mode closed|poisson|trace|soak|budget|plots|lengths                    (closed)
           --device auto|cpu|cuda:N, --threads N                                    (auto)
           --prompt-mean A,B,…, --output-mean A,B,…  tokens, normal ± 30 %; pairs   (500 and 150)
           --clients A,B,…      closed, budget: a point each                        (1,2,4,8,16,32,64)
+          --points LIST        closed: takes the place of the three above: peers (those of the peers' scripts), all,
+                               or PROMPT,OUTPUT@CLIENTS,CLIENTS;PROMPT,OUTPUT@…
+          --loads FILE         closed: exactly these requests, as lengths writes them and peers send them
           --rates A,B,…        poisson: requests a second, a point each            (1)
           --requests N         of a point; trace: the first N                      (by the clients; 30 s of a rate; all)
           --trace FILE         CSV or JSON lines, or a file of $FASTGEN_CONFORMANCE/traces
           --time-compression X trace, soak: arrivals come X times as fast          (1)
           --minutes X, --cancel-share X, --fault-share X   soak                    (1, 0.2, 0.002)
           --budget A,B,…       tokens a step; `budget` runs each                   (measured at load)
+          --target-ms X,…      time between tokens that steps keep to; `budget` runs each
+          --split-fuse on|off  off: prompts run whole, in steps of their own; `budget` runs that too   (on)
           --cache-tokens N, --sequences N, --context N   sizes of the engine
           --seed N             lengths, token ids and arrivals                     (1)
-          --output DIR         JSON lines, PNG and SVG                             (artifacts/serving)
+          --output DIR         JSON lines, PNG and SVG; plots draws what it holds  (artifacts/serving)
+                               lengths writes loads.jsonl there, for eng/gpu/peers
           --label TEXT         this run's name in plots                            (FastGen)
           --compare NAME=FILE  draws another run's summary too; may be repeated
         """;
@@ -61,6 +70,12 @@ internal sealed record ServeOptions
 
     public IReadOnlyList<int> Clients { get; init; } = [1, 2, 4, 8, 16, 32, 64];
 
+    /// <summary>Means of prompt and output with the numbers of clients that send them; null for every pair of <see cref="Lengths"/> and <see cref="Clients"/>.</summary>
+    public IReadOnlyList<ClosedLoad>? Points { get; init; }
+
+    /// <summary>A file of loads (see <see cref="ServeMode.Lengths"/>), which takes the place of the points.</summary>
+    public string? Loads { get; init; }
+
     public IReadOnlyList<double> Rates { get; init; } = [];
 
     public int? Requests { get; init; }
@@ -76,6 +91,11 @@ internal sealed record ServeOptions
     public double FaultShare { get; init; } = 0.002;
 
     public IReadOnlyList<int> Budgets { get; init; } = [];
+
+    /// <summary>Milliseconds between tokens that steps are to keep to.</summary>
+    public IReadOnlyList<double> TargetMilliseconds { get; init; } = [];
+
+    public bool SplitFuse { get; init; } = true;
 
     public int? CacheTokens { get; init; }
 
@@ -93,6 +113,18 @@ internal sealed record ServeOptions
 
     /// <summary>Mean lengths of prompt and output, a pair for each workload.</summary>
     public IEnumerable<(int Prompt, int Output)> Lengths => PromptMeans.Zip(OutputMeans);
+
+    /// <summary>The points of a closed loop.</summary>
+    public IEnumerable<ClosedLoad> ClosedLoads => Points ?? [.. Lengths.Select(pair => new ClosedLoad(pair.Prompt, pair.Output, Clients))];
+
+    /// <summary>The policy that was asked for, the first where there are several.</summary>
+    public StepPolicy Policy => Policies.FirstOrDefault() ?? StepPolicy.Default;
+
+    /// <summary>All policies that were asked for.</summary>
+    public IEnumerable<StepPolicy> Policies =>
+        Budgets.Select(budget => new StepPolicy(budget, null, true))
+            .Concat(TargetMilliseconds.Select(target => new StepPolicy(null, TimeSpan.FromMilliseconds(target), true)))
+            .Concat(SplitFuse ? [] : [new StepPolicy(null, null, false)]);
 
     /// <exception cref="ArgumentException">An option is unknown, lacks its value or has an impossible one.</exception>
     public static ServeOptions Parse(string[] args)
@@ -112,6 +144,8 @@ internal sealed record ServeOptions
                 "--prompt-mean" => options with { PromptMeans = Integers(name, value) },
                 "--output-mean" => options with { OutputMeans = Integers(name, value) },
                 "--clients" => options with { Clients = Integers(name, value) },
+                "--points" => options with { Points = ClosedLoad.Parse(value) },
+                "--loads" => options with { Loads = value },
                 "--rates" => options with { Rates = [.. value.Split(',').Select(part => Number(name, part))] },
                 "--requests" => options with { Requests = Integer(name, value) },
                 "--trace" => options with { Trace = value },
@@ -120,6 +154,8 @@ internal sealed record ServeOptions
                 "--cancel-share" => options with { CancelShare = Share(name, value) },
                 "--fault-share" => options with { FaultShare = Share(name, value) },
                 "--budget" => options with { Budgets = Integers(name, value) },
+                "--target-ms" => options with { TargetMilliseconds = [.. value.Split(',').Select(part => Number(name, part))] },
+                "--split-fuse" => options with { SplitFuse = value == "on" || (value == "off" ? false : throw new ArgumentException($"--split-fuse is {value}; it must be on or off.")) },
                 "--cache-tokens" => options with { CacheTokens = Integer(name, value) },
                 "--sequences" => options with { Sequences = Integer(name, value) },
                 "--context" => options with { Context = Integer(name, value) },
@@ -136,10 +172,9 @@ internal sealed record ServeOptions
     private ServeOptions Checked()
     {
         if (PromptMeans.Count != OutputMeans.Count) throw new ArgumentException($"--prompt-mean has {PromptMeans.Count} values and --output-mean {OutputMeans.Count}; they are pairs.");
-        if (Mode != ServeMode.Plots && (Model is null) == (Shape is null)) throw new ArgumentException("Give --model FOLDER or --shape NAME, one of the two.");
+        if (Mode is not (ServeMode.Plots or ServeMode.Lengths) && (Model is null) == (Shape is null)) throw new ArgumentException("Give --model FOLDER or --shape NAME, one of the two.");
         if (Mode == ServeMode.Trace && Trace is null) throw new ArgumentException("--mode trace needs --trace FILE.");
-        if (Mode == ServeMode.Plots && Compared.Count == 0) throw new ArgumentException("--mode plots needs --compare NAME=FILE at least once.");
-        if (Mode != ServeMode.Budget && Budgets.Count > 1) throw new ArgumentException($"--budget has {Budgets.Count} values; several are for --mode budget.");
+        if (Mode != ServeMode.Budget && Budgets.Count + TargetMilliseconds.Count + (SplitFuse ? 0 : 1) > 1) throw new ArgumentException("--budget, --target-ms and --split-fuse off are one policy or another; several are for --mode budget.");
         return this;
     }
 

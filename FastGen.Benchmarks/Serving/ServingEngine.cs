@@ -36,7 +36,7 @@ internal sealed class ServingEngine : IDisposable
     /// <summary>Tokens of the longest request that can run.</summary>
     public int LongestRequest => Math.Min(Engine.MaxContext, Engine.Statistics.TotalBlocks * Engine.Statistics.BlockSize);
 
-    public static ServingEngine Load(ServeOptions options, int? budget, int sequences)
+    public static ServingEngine Load(ServeOptions options, StepPolicy policy, int sequences)
     {
         ObservedBackend backend = new(options.Device.CreateBackend(options.Threads, NullLogger.Instance));
         try
@@ -44,13 +44,12 @@ internal sealed class ServingEngine : IDisposable
             CausalLM model = options.Model is { } folder
                 ? ModelLoader.Load(folder, backend).Model
                 : ModelLoader.Load(ModelConfig.Parse(ModelShapes.Config(options.Shape!)), new RandomCheckpoint(DType.BF16, options.Seed), backend, new ModelLoadOptions());
-            return new ServingEngine(backend, model, new EngineOptions
+            return new ServingEngine(backend, model, policy.ApplyTo(new EngineOptions
             {
-                TokenBudget = budget,
                 MaxSequences = sequences,
                 CacheTokens = options.CacheTokens,
                 MaxContext = options.Context is { } context ? Math.Min(context, model.Shape.MaxContext) : null,
-            });
+            }));
         }
         catch
         {

@@ -3,14 +3,8 @@ using ScottPlot;
 
 namespace FastGen.Benchmarks.Serving;
 
-/// <summary>One engine's runs in a figure.</summary>
-internal sealed record Series(string Label, IReadOnlyList<LoadPoint> Points)
-{
-    public IEnumerable<LoadPoint> Of(string workload) => Points.Where(point => point.Workload == workload).OrderBy(point => point.Load);
-}
-
 /// <summary>The figures of a sweep: a panel for each workload, a colour for each engine. Workloads are those of the first series.</summary>
-internal sealed class ServingFigures(string folder, IReadOnlyList<Series> series)
+internal sealed class ServingFigures(string folder, IReadOnlyList<RunSummary> series)
 {
     private const int PanelWidth = 620, PanelHeight = 440;
 

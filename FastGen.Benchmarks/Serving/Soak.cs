@@ -36,7 +36,7 @@ internal sealed class Soak : IDisposable
     public static int Run(ServeOptions options)
     {
         RequestTrace? trace = options.Trace is { } file ? RequestTrace.Read(file) : null;
-        using ServingEngine serving = ServingEngine.Load(options, options.Budgets.Count > 0 ? options.Budgets[0] : null, options.Sequences ?? 64);
+        using ServingEngine serving = ServingEngine.Load(options, options.Policy, options.Sequences ?? 64);
         ServeBenchmark.Describe(options, serving);
         Workload workload = trace is { HasArrivals: true }
             ? Workload.FromTrace(trace, options.TimeCompression, options.Requests, serving.LongestRequest, options.Seed)

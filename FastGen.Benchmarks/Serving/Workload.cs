@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace FastGen.Benchmarks.Serving;
 
 /// <summary>A request to send: when, counted from the start, and how long it is.</summary>
@@ -44,6 +46,44 @@ internal sealed record Workload(string Name, IReadOnlyList<RequestPlan> Requests
         int[] ids = new int[plan.PromptTokens];
         for (int i = 0; i < ids.Length; i++) ids[i] = random.Next(Math.Min(10, vocabulary / 2), vocabulary);
         return ids;
+    }
+
+    /// <summary>Writes the lengths for a peer's script.</summary>
+    public void Write(Utf8JsonWriter json, double clients)
+    {
+        json.WriteStartObject();
+        json.WriteString("workload", Name);
+        json.WriteNumber("clients", clients);
+        json.WriteNumber("seed", Seed);
+        json.WriteStartArray("requests");
+        foreach (RequestPlan plan in Requests)
+        {
+            json.WriteStartArray();
+            json.WriteNumberValue(plan.PromptTokens);
+            json.WriteNumberValue(plan.OutputTokens);
+            json.WriteEndArray();
+        }
+        json.WriteEndArray();
+        json.WriteEndObject();
+    }
+
+    /// <summary>Reads what <see cref="Write"/> wrote: workloads and the numbers of clients that send them.</summary>
+    /// <exception cref="ArgumentException">There is no such file, or a line is no load.</exception>
+    public static IEnumerable<(Workload Workload, double Clients)> ReadAll(string file, int longestRequest)
+    {
+        if (!File.Exists(file)) throw new ArgumentException($"--loads {file}: there is no such file.");
+        foreach (string line in File.ReadLines(file))
+        {
+            if (line.Length == 0) continue;
+            using JsonDocument document = JsonDocument.Parse(line);
+            JsonElement root = document.RootElement;
+            if (!root.TryGetProperty("workload", out JsonElement name) || !root.TryGetProperty("clients", out JsonElement clients) || !root.TryGetProperty("requests", out JsonElement requests))
+            {
+                throw new ArgumentException($"{file}: a line has no workload, clients or requests: {line[..Math.Min(80, line.Length)]}");
+            }
+            RequestPlan[] plans = [.. requests.EnumerateArray().Select((pair, i) => Clamp(new RequestPlan(i, 0, pair[0].GetInt32(), pair[1].GetInt32()), longestRequest))];
+            yield return (new Workload(name.GetString()!, plans, root.TryGetProperty("seed", out JsonElement seed) ? seed.GetInt32() : 1), clients.GetDouble());
+        }
     }
 
     // The output keeps at most half of the room.

@@ -30,7 +30,8 @@ internal sealed record EngineSizes(int MaxContext, int Blocks, long CacheBytes, 
         }
         // Block · block size + offset is an int in the batch.
         int count = (int)Math.Min(blocks, int.MaxValue / blockSize);
-        StepLimits limits = new(options.TokenBudget ?? backend.TokenBudgetLimit, options.MaxSequences, blockSize, blocksPerSequence);
+        int stepTokens = options.Scheduler.SplitFuse ? options.TokenBudget ?? backend.TokenBudgetLimit : Math.Max(context, options.MaxSequences);
+        StepLimits limits = new(stepTokens, options.MaxSequences, blockSize, blocksPerSequence);
         return new EngineSizes(context, count, count * blockBytes, limits);
     }
 

@@ -9,19 +9,25 @@ namespace FastGen;
 internal readonly record struct ScheduledSequence(Sequence Sequence, int Tokens, bool Draws);
 
 /// <summary>The bounds that a scheduler keeps.</summary>
-/// <param name="TokenBudget">Tokens a step.</param>
+/// <param name="TokenBudget">Tokens a step, at most and at first.</param>
 /// <param name="MaxSequences">Sequences that run at once.</param>
 /// <param name="CacheWindow">Tokens that the farthest-seeing layer sees; 0 for all.</param>
 /// <param name="WatermarkBlocks">Blocks that newcomers leave free for those who run.</param>
-internal sealed record SchedulerLimits(int TokenBudget, int MaxSequences, int CacheWindow = 0, int WatermarkBlocks = 0);
+/// <param name="SplitFuse">False for whole prompts in steps of their own, while decodes wait; the budget must hold the longest.</param>
+internal sealed record SchedulerLimits(int TokenBudget, int MaxSequences, int CacheWindow = 0, int WatermarkBlocks = 0, bool SplitFuse = true);
 
 /// <summary>
-/// Dynamic SplitFuse (DeepSpeed-FastGen, Holmes et al. 2024) in one loop: every step spends one token budget on sequences catching up,
-/// oldest first. Only the youngest can be mid-prompt, so decode tokens come first, prompt chunks fill the rest, and at most one
+/// Dynamic SplitFuse (DeepSpeed-FastGen, Holmes et al. 2024) in one loop: every step spends one token budget on sequences catching up, in the
+/// order of their admission. Only the youngest can be mid-prompt, so decode tokens come first, prompt chunks fill the rest, and at most one
 /// prompt is cut. When blocks run out the youngest sequence restarts later as a longer prompt (recomputation, Kwon et al. 2023).
+/// Who waits is admitted by the earliest deadline: <see cref="PromptRate"/> says when a prompt's first token is due, so that short prompts pass
+/// long ones, but only those that came little later.
 /// </summary>
 internal sealed class Scheduler
 {
+    /// <summary>Prompt tokens a second by which a first token is due: the service target of DeepSpeed-FastGen. A prompt can be passed by shorter ones that come within its length over this.</summary>
+    public const int PromptRate = 512;
+
     /// <summary>Waiting sequences behind the first that are looked at in one step, so that a long queue costs a step nothing.</summary>
     private const int Lookahead = 16;
 
@@ -38,10 +44,14 @@ internal sealed class Scheduler
     {
         _blocks = blocks;
         _limits = limits;
+        TokenBudget = limits.TokenBudget;
         _running = new List<Sequence>(limits.MaxSequences);
         _freeSlots = new Stack<int>(limits.MaxSequences);
         for (int slot = limits.MaxSequences - 1; slot >= 0; slot--) _freeSlots.Push(slot);
     }
+
+    /// <summary>Tokens that the next step may hold; never above the limit that the scheduler was made with.</summary>
+    public int TokenBudget { get; set; }
 
     public int WaitingCount => _waiting.Count;
 
@@ -49,12 +59,18 @@ internal sealed class Scheduler
 
     public long Preemptions { get; private set; }
 
-    /// <summary>Oldest first.</summary>
+    /// <summary>In the order of their admission.</summary>
     public IReadOnlyList<Sequence> Running => _running;
 
     public IEnumerable<Sequence> Waiting => _waiting;
 
-    public void Add(Sequence sequence) => _waiting.AddLast(sequence.Node);
+    public void Add(Sequence sequence)
+    {
+        LinkedListNode<Sequence>? before = _waiting.Last;
+        while (before is not null && before.Value.Deadline > sequence.Deadline) before = before.Previous;
+        if (before is null) _waiting.AddFirst(sequence.Node);
+        else _waiting.AddAfter(before, sequence.Node);
+    }
 
     /// <summary>Most blocks that a sequence of <paramref name="tokens"/> tokens owns at once: with a window, old blocks are given back two steps later.</summary>
     public int PeakBlocks(int tokens)
@@ -70,8 +86,13 @@ internal sealed class Scheduler
     public bool Schedule(List<ScheduledSequence> step, bool mayPreempt)
     {
         step.Clear();
-        int budget = _limits.TokenBudget;
+        int budget = TokenBudget;
         bool starved = false;
+        if (!_limits.SplitFuse)
+        {
+            Admit(step, ref budget);
+            if (step.Count > 0) return true;
+        }
         for (int i = 0; i < _running.Count && budget > 0; i++)
         {
             Sequence sequence = _running[i];
@@ -90,7 +111,7 @@ internal sealed class Scheduler
         }
 
         // Admitting now would take the blocks that an older sequence is short of.
-        if (!starved) Admit(step, ref budget);
+        if (!starved && _limits.SplitFuse) Admit(step, ref budget);
         return true;
     }
 
@@ -142,6 +163,7 @@ internal sealed class Scheduler
                 sequence.Slot = _freeSlots.Pop();
                 bool scheduled = TrySchedule(sequence, step, ref budget);
                 Debug.Assert(scheduled, "A sequence that fits is scheduled.");
+                if (!_limits.SplitFuse) return;
             }
             else if (sequence.Bypasses >= MaxBypasses)
             {

@@ -40,6 +40,9 @@ internal sealed class Sequence
 
     public int MinNewTokens { get; init; }
 
+    /// <summary>When its first token is due, on any clock that all sequences share: who waits is admitted in this order, and in order of arrival where it is equal.</summary>
+    public long Deadline { get; set; }
+
     /// <summary>Place in the queue of waiting sequences.</summary>
     public LinkedListNode<Sequence> Node { get; }
 
@@ -99,11 +102,12 @@ internal sealed class Sequence
     /// <summary>The oldest draw in flight gave <paramref name="token"/>.</summary>
     public void EndDraw(int token) => _tokens[TokenCount - DrawsInFlight--] = token;
 
-    /// <summary>Forgets cached state: the sequence becomes a longer prompt and loses no token.</summary>
+    /// <summary>Forgets cached state: the sequence becomes a longer prompt, loses no token and is the first to run again.</summary>
     public void Restart()
     {
         Debug.Assert(DrawsInFlight == 0 && StepsInFlight == 0, "Preemption waits for the step in flight.");
         ComputedTokens = CollectedTokens = 0;
+        Deadline = long.MinValue;
         LeaveSlot();
     }
 

@@ -40,7 +40,7 @@ public sealed unsafe partial class CudaBackend
     }
 
     // A prompt's product may be queries, keys and values, which the operation after it finishes and stores.
-    private bool MayBeHeads(Tensor output) => _current is not null && !_replayable && output.Type != DType.F32 && output.Columns == (Steps.Group + 2) * Steps.KvHeads * Steps.HeadDim;
+    private bool MayBeHeads(Tensor output) => _current is not null && !_replayable && !_options.Deterministic && output.Type != DType.F32 && output.Columns == (Steps.Group + 2) * Steps.KvHeads * Steps.HeadDim;
 
     // What turned out not to be followed by the operation that it waited for.
     private void RunPending()
@@ -151,7 +151,7 @@ public sealed unsafe partial class CudaBackend
         WgmmaArguments wgmmaArguments = new() { Tiles = tileArguments };
         // Pages of other widths are not swizzled in the cache; a tensor map does it as they are read.
         if (headDim % TensorMaps.BoxColumns != 0) wgmmaArguments.CacheMap = _cacheMaps.Get(new Tensor(cache.Storage.Data, cache.Storage.Type, (int)(cache.Storage.Bytes / (2 * headDim)), headDim), PageTokens);
-        _kernels.Get("attention_wgmma", "attention_wgmma", constants with { Shape = (_tiling.Warpgroups, _tiling.Tokens, _tiling.Stages, _options.AttentionTurns ? 1 : 0) })
+        _kernels.Get("attention_wgmma", "attention_wgmma", constants with { Shape = (_tiling.Warpgroups, _tiling.Tokens, _tiling.Stages, 0) })
             .Launch(wgmmaArguments, (Math.Min(tiles * attention.KvHeads, _device.Multiprocessors), 1, 1), threads: 128 * (_tiling.Warpgroups + 1), sharedBytes: _tiling.SharedBytes(headDim));
     }
 

@@ -87,9 +87,27 @@ public sealed unsafe partial class CudaBackend
             SuppressedTokens = Steps.SuppressedOffset,
             Slices = slices,
         };
+        LogProbabilityNeed need = Steps.LogProbabilityNeed;
+        LogProbabilityArguments logProbabilities = need == LogProbabilityNeed.None ? default : LogProbabilitiesOf(logits, need, arguments.Batch);
+        if (need != LogProbabilityNeed.None) _kernels.Get("log_probabilities", "weigh", default).Launch(logProbabilities, (logits.Rows, 1, 1), threads: 1024);
         _kernels.Get("sample", "find_best", default).Launch(arguments, (slices, logits.Rows, 1), threads: 256);
         _kernels.Get("sample", "sample", default).Launch(arguments, (logits.Rows, 1, 1), threads: 1024);
+        if (need != LogProbabilityNeed.None) _kernels.Get("log_probabilities", "finish", default).Launch(logProbabilities, ((logits.Rows + 31) / 32, 1, 1), threads: 32);
     }
+
+    private LogProbabilityArguments LogProbabilitiesOf(Tensor logits, LogProbabilityNeed need, BatchView batch) => new()
+    {
+        Batch = batch,
+        Logits = logits.Data,
+        Kept = need == LogProbabilityNeed.OfChangedLogits ? _scratch.Get(ScratchUse.KeptLogits, (long)logits.Rows * logits.Columns * sizeof(float)) : 0,
+        Normalizers = _scratch.Get(ScratchUse.LogNormalizers, logits.Rows * sizeof(float)),
+        Sampling = Steps.Sampling,
+        LastDrawn = Steps.LastDrawn,
+        Results = Steps.LogProbabilities,
+        Vocabulary = logits.Columns,
+        Sequences = Steps.Limits.Sequences,
+        PerRow = RaggedBatch.LogProbabilitiesPerRow,
+    };
 
     private void Look(string kernel, Tensor output, Tensor table, int offset, RaggedBatch batch)
     {
@@ -126,5 +144,13 @@ public sealed unsafe partial class CudaBackend
         public BatchView Batch;
         public nint Logits, Sampling, Counts, LastDrawn, Results, Best;
         public int Vocabulary, ResultStride, SuppressedTokens, Slices;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct LogProbabilityArguments
+    {
+        public BatchView Batch;
+        public nint Logits, Kept, Normalizers, Sampling, LastDrawn, Results;
+        public int Vocabulary, Sequences, PerRow;
     }
 }

@@ -25,6 +25,11 @@ public sealed unsafe partial class CudaBackend
         {
             throw Lost(exception);
         }
+        catch (CudaException exception) when (exception.Code == Interop.CudaDriver.OutOfMemory)
+        {
+            // Modules and recorded steps take memory of their own.
+            throw _device.OutOfMemory($"what {exception.Call} needs", exception);
+        }
     }
 
     /// <inheritdoc/>
@@ -34,6 +39,20 @@ public sealed unsafe partial class CudaBackend
         {
             _device.MakeCurrent();
             Steps.Collect(ticket, tokens);
+        }
+        catch (CudaException exception) when (exception.LosesDevice)
+        {
+            throw Lost(exception);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target)
+    {
+        try
+        {
+            _device.MakeCurrent();
+            Steps.CollectLogProbabilities(ticket, target);
         }
         catch (CudaException exception) when (exception.LosesDevice)
         {
@@ -56,7 +75,7 @@ public sealed unsafe partial class CudaBackend
             if (_replayable)
             {
                 int rows = StepGraphs.Bucket(batch.TokenCount, Math.Min(batch.Limits.Sequences, batch.Limits.Tokens));
-                _graphs.Run(new StepKey(forward, rows, Splits(rows), Stages(Steps.HeadDim, Splits(rows))), this);
+                _graphs.Run(new StepKey(forward, rows, Splits(rows), Stages(Steps.HeadDim, Splits(rows)), Steps.LogProbabilityNeed), this);
             }
             else
             {

@@ -1,6 +1,3 @@
-using FastGen.Kernels.Cuda.Products;
-using FastGen.Kernels.Cuda.Steps;
-
 namespace FastGen.Kernels.Cuda;
 
 /// <summary>Where CUDA's libraries and compiled kernels are, and how steps run. The defaults suit most programs.</summary>
@@ -18,15 +15,16 @@ public sealed record CudaOptions
     /// <summary>Whether instructions of compute capability 9.0 (wgmma, bulk copies) are used where the device has them; true by default.</summary>
     public bool UseHopperInstructions { get; init; } = true;
 
+    /// <summary>
+    /// Whether a row's results are the same bits whatever shares its step: alone or in a batch, in one prompt chunk or many, restarted, recorded or not. Each weight
+    /// matrix then has one kernel at every number of rows and all attention goes through the prompts' kernel, so that steps take longer: default false.
+    /// The bits still differ between devices of other kinds, versions of CUDA and of this library.
+    /// </summary>
+    public bool Deterministic { get; init; }
+
+    /// <summary>Bytes that may be taken on the device; null for all that it has.</summary>
+    internal long? MemoryLimit { get; init; }
+
     /// <summary>Rows up to which products have own kernels on Hopper, at most 128; more go to cuBLASLt.</summary>
     internal int SkinnyRows { get; init; } = 64;
-
-    /// <summary>How the attention of prompts is cut on Hopper, instead of what suits the heads.</summary>
-    internal AttentionTiling? AttentionTiling { get; init; }
-
-    /// <summary>Whether warpgroups take turns in the attention of prompts.</summary>
-    internal bool AttentionTurns { get; init; } = true;
-
-    /// <summary>How products of many rows run, whatever the time: by this tile, or by cuBLASLt if it is empty.</summary>
-    internal GemmTile? ForcedGemm { get; set; }
 }

@@ -21,8 +21,9 @@ internal enum ScratchUse
     AttentionCounters,
     Conversion,
     Timing,
-    ChosenProduct,
     SampleKeys,
+    LogNormalizers,
+    KeptLogits,
 }
 
 /// <summary>
@@ -38,7 +39,7 @@ internal sealed class CudaScratch(CudaDevice device)
     {
         if (_buffers.TryGetValue(use, out (nint Address, long Bytes) buffer) && buffer.Bytes >= bytes) return buffer.Address;
         long size = Math.Max(bytes, 2 * buffer.Bytes);
-        nint address = device.Allocate(size);
+        nint address = device.Allocate(size, MemoryUse.Scratch);
         _buffers[use] = (address, size);
         return address;
     }

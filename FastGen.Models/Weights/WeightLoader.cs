@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using FastGen.Compute;
 
@@ -14,16 +15,18 @@ internal readonly record struct RowSpan(string Name, int Rows, int First, int Co
 }
 
 /// <summary>
-/// Carries tensors from a checkpoint to a backend in chunks of whole rows through one staging buffer, so that the peak of host memory
-/// does not depend on the model. Remembers what was used.
+/// Carries tensors from a checkpoint to a backend in chunks of whole rows through the backend's own buffers, so that the peak of host memory
+/// does not depend on the model. Several threads read a chunk while the one before is copied. Remembers what was used.
 /// </summary>
 internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DType matrixType, IProgress<LoadProgress>? progress = null, CancellationToken cancellation = default)
 {
     /// <summary>Bytes read at once, where a row is not longer.</summary>
-    public const int ChunkBytes = 16 << 20;
+    public const int ChunkBytes = 32 << 20;
+
+    private const int MostReaders = 8;
+    private const int LeastBytesOfAReader = 1 << 20;
 
     private readonly HashSet<string> _used = new(StringComparer.Ordinal);
-    private byte[] _staging = new byte[Math.Min(ChunkBytes, Math.Max(checkpoint.TotalBytes, 1 << 16))];
     private long _bytesRead;
 
     /// <summary>Where tensors come from.</summary>
@@ -63,14 +66,14 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
         }
         int length = TotalRows(spans), at = 0;
         Tensor vector = Backend.Allocate(DType.F32, 1, length);
-        Span<byte> values = Staging((long)length * type.Size());
+        Memory<byte> values = Backend.UploadBuffer(checked(length * type.Size()));
         for (int i = 0; i < spans.Length; i++)
         {
-            Span<byte> part = values.Slice(at, spans[i].Count * type.Size());
+            Memory<byte> part = values.Slice(at, spans[i].Count * type.Size());
             Read(stored[i], (long)spans[i].First * type.Size(), part);
             at += part.Length;
         }
-        Backend.Upload(values, type, vector);
+        Backend.Upload(values.Span, type, vector);
         return vector;
     }
 
@@ -100,12 +103,13 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
         _used.Add(name);
         if (!Checkpoint.TryFind(other, out StoredTensor? second)) return true;
         if (first.TypeName != second.TypeName || !first.Shape.SequenceEqual(second.Shape)) return true;
-        int half = _staging.Length / 2;
-        for (long offset = 0; offset < first.Bytes; offset += half)
+        int most = (int)Math.Min(LeastBytesOfAReader, first.Bytes);
+        byte[] firstBytes = new byte[most], secondBytes = new byte[most];
+        for (long offset = 0; offset < first.Bytes; offset += most)
         {
             cancellation.ThrowIfCancellationRequested();
-            int length = (int)Math.Min(half, first.Bytes - offset);
-            Span<byte> left = _staging.AsSpan(0, length), right = _staging.AsSpan(half, length);
+            int length = (int)Math.Min(most, first.Bytes - offset);
+            Span<byte> left = firstBytes.AsSpan(0, length), right = secondBytes.AsSpan(0, length);
             Checkpoint.Read(first, offset, left);
             Checkpoint.Read(second, offset, right);
             if (!left.SequenceEqual(right)) return true;
@@ -151,24 +155,38 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
         for (int done = 0; done < span.Count; done += chunkRows)
         {
             int rows = Math.Min(chunkRows, span.Count - done);
-            Span<byte> chunk = Staging(rows * rowBytes);
+            Memory<byte> chunk = Backend.UploadBuffer(checked((int)(rows * rowBytes)));
             Read(stored, (span.First + done) * rowBytes, chunk);
-            Backend.Upload(chunk, type, target, targetRow + done);
+            Backend.Upload(chunk.Span, type, target, targetRow + done);
         }
     }
 
-    private void Read(StoredTensor stored, long offset, Span<byte> target)
+    private void Read(StoredTensor stored, long offset, Memory<byte> target)
     {
         cancellation.ThrowIfCancellationRequested();
-        Checkpoint.Read(stored, offset, target);
+        int readers = Math.Clamp(target.Length / LeastBytesOfAReader, 1, Math.Min(MostReaders, Environment.ProcessorCount));
+        if (readers == 1) Checkpoint.Read(stored, offset, target.Span);
+        else ReadTogether(stored, offset, target, readers);
         _bytesRead += target.Length;
         progress?.Report(new LoadProgress(_bytesRead, Checkpoint.TotalBytes, stored.Name));
     }
 
-    private Span<byte> Staging(long bytes)
+    // One thread copies from the system's file cache more slowly than a device takes it.
+    private void ReadTogether(StoredTensor stored, long offset, Memory<byte> target, int readers)
     {
-        if (_staging.Length < bytes) _staging = new byte[bytes];
-        return _staging.AsSpan(0, (int)bytes);
+        int share = (target.Length + readers - 1) / readers;
+        try
+        {
+            Parallel.For(0, readers, reader =>
+            {
+                int start = reader * share;
+                Checkpoint.Read(stored, offset + start, target[start..Math.Min(start + share, target.Length)].Span);
+            });
+        }
+        catch (AggregateException exception)
+        {
+            ExceptionDispatchInfo.Throw(exception.InnerExceptions[0]);
+        }
     }
 
     private static DType TypeOf(StoredTensor stored) => stored.TryGetType(out DType? type) ? type.Value : throw new InvalidOperationException($"{stored} is not required by type.");

@@ -23,7 +23,7 @@ public class NullBackend : IBackend
 
     public long DefaultCacheBytes { get; init; } = 1 << 20;
 
-    public int TokenBudgetLimit => 64;
+    public virtual int TokenBudgetLimit => 64;
 
     public Precision PrecisionFor(DType weights) => new(DType.F32, DType.F32, DType.F32);
 
@@ -49,11 +49,17 @@ public class NullBackend : IBackend
         tokens.Fill(Drawn);
     }
 
+    public virtual void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target)
+    {
+    }
+
     public void Dispose() => GC.SuppressFinalize(this);
 
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
     {
     }
+
+    public Memory<byte> UploadBuffer(int bytes) => new byte[bytes];
 
     public void Download(Tensor source, Span<float> target)
     {

@@ -22,6 +22,8 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
 
     public int TokenBudgetLimit => inner.TokenBudgetLimit;
 
+    public bool CompilesSteps { get; init; } = inner.CompilesSteps;
+
     public Precision PrecisionFor(DType weights) => inner.PrecisionFor(weights);
 
     public Tensor AllocateWeights(DType type, int rows, int columns) => inner.AllocateWeights(type, rows, columns);
@@ -31,6 +33,8 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
     public KvLayer AllocateKvLayer(DType type, int blocks, int blockSize, int kvHeads, int headDim) => inner.AllocateKvLayer(type, blocks, blockSize, kvHeads, headDim);
 
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0) => inner.Upload(source, sourceType, target, firstRow);
+
+    public Memory<byte> UploadBuffer(int bytes) => inner.UploadBuffer(bytes);
 
     public void Download(Tensor source, Span<float> target) => inner.Download(source, target);
 
@@ -47,6 +51,8 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
         Named().Collect(ticket, tokens);
         Collected?.Invoke();
     }
+
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target) => Named().CollectLogProbabilities(ticket, target);
 
     public void Embed(Tensor output, Tensor table, RaggedBatch batch) => Named().Embed(output, table, batch);
 

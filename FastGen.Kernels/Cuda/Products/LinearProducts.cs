@@ -5,24 +5,23 @@ using FastGen.Kernels.Cuda.Compilation;
 namespace FastGen.Kernels.Cuda.Products;
 
 /// <summary>Linear maps with the norm before and the bias, activation and sum after them, by the kernel that suits the number of rows.</summary>
-internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, CudaOptions options) : IDisposable
+internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, CudaScratch scratch, ProductChoices choices, CudaOptions options) : IDisposable
 {
-    /// <summary>Rows up to which products are not timed: alone they would be timed from the cache.</summary>
-    public const int FewRows = 128;
-
     private const int Tile = 64;
+    private const int DeterministicRows = 128;
 
-    private readonly CublasProducts _cublas = new(device, scratch);
+    private readonly CublasProducts _cublas = new(device, scratch, choices);
     private readonly GemvProducts _gemv = new(device, kernels);
-    private readonly SkinnyProducts _skinny = new(device, kernels, options.SkinnyRows);
-    private readonly GemmProducts _gemm = new(device, kernels);
-    private readonly TimedChoice<ProductKey> _choice = new(device);
+    private readonly SkinnyProducts _skinny = new(device, kernels, options.Deterministic ? DeterministicRows : options.SkinnyRows);
+
+    /// <summary>Whether a weight matrix has one kernel at every number of rows, so that a row's bits do not depend on the others.</summary>
+    public bool IsDeterministic => options.Deterministic;
 
     /// <summary>output = norm(input), row by row.</summary>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
     {
         // Many rows: several vectors a thread, and more rows at a time.
-        int vectors = input.Rows >= 2 * device.Multiprocessors ? 4 : 1;
+        int vectors = input.Rows >= 2 * device.Multiprocessors && !IsDeterministic ? 4 : 1;
         NormArguments arguments = new() { Input = input.Data, Output = output.Data, Gamma = weights.Gamma.Data, Beta = weights.Beta?.Data ?? 0, Epsilon = weights.Epsilon, Columns = input.Columns };
         kernels.Get("rows", "norm_rows", new KernelConstants { In = input.Type, Out = output.Type, Norm = weights.Kind == NormKind.Rms ? 1 : 2 })
             .Launch(arguments, (input.Rows, 1, 1), threads: Math.Clamp(((input.Columns / (8 * vectors)) + 31) / 32 * 32, 32, 512));
@@ -31,35 +30,44 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>output = activation(norm(input) · weightᵀ + bias), added to what output holds when <paramref name="accumulate"/>.</summary>
     public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool accumulate)
     {
-        if (_gemv.Serves(input, weights.Weight))
+        if (!IsDeterministic && _gemv.Serves(input, weights.Weight))
         {
             _gemv.Run(output, input, weights, activation, gated: false, accumulate);
             return;
         }
         Tensor rows = Prepared(input, weights.Weight.Type);
-        if (_skinny.Serves(rows.Rows, weights.Weight))
+        if (ServedBySkinny(rows, weights.Weight))
         {
-            _skinny.Run(output, rows, weights, activation, gated: false, accumulate);
+            RunSkinny(output, rows, weights, activation, gated: false, accumulate);
             return;
         }
-        MultiplyMany(output, rows, weights, activation, gated: false, accumulate);
+        if (activation == Activation.None && weights.Bias is null && CanWrite(output.Type, weights.Weight.Type))
+        {
+            Multiply(output, rows, weights.Weight, accumulate);
+            return;
+        }
+        Tensor product = scratch.Matrix(ScratchUse.Product, DType.F32, output.Rows, weights.Outputs);
+        Multiply(product, rows, weights.Weight, accumulate: false);
+        Epilogue(output, product, weights.Bias, activation, gated: false, accumulate);
     }
 
     /// <summary>output = activation(g) ⊙ u, where [g | u] = norm(input) · gateUpᵀ + bias.</summary>
     public void Gated(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation)
     {
-        if (_gemv.Serves(input, gateUp.Weight))
+        if (!IsDeterministic && _gemv.Serves(input, gateUp.Weight))
         {
             _gemv.Run(output, input, gateUp, activation, gated: true, accumulate: false);
             return;
         }
         Tensor rows = Prepared(input, gateUp.Weight.Type);
-        if (_skinny.Serves(rows.Rows, gateUp.Weight) && output.Columns % 8 == 0)
+        if (ServedBySkinny(rows, gateUp.Weight) && output.Columns % 8 == 0)
         {
-            _skinny.Run(output, rows, gateUp, activation, gated: true, accumulate: false);
+            RunSkinny(output, rows, gateUp, activation, gated: true, accumulate: false);
             return;
         }
-        MultiplyMany(output, rows, gateUp, activation, gated: true, accumulate: false);
+        Tensor product = scratch.Matrix(ScratchUse.Gated, gateUp.Weight.Type, output.Rows, gateUp.Outputs);
+        Multiply(product, rows, gateUp.Weight, accumulate: false);
+        Epilogue(output, product, gateUp.Bias, activation, gated: true, accumulate: false);
     }
 
     /// <summary>Rows normalized, in the type that a product with weights of <paramref name="type"/> takes.</summary>
@@ -107,53 +115,21 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
 
     public void Dispose() => _cublas.Dispose();
 
-    /// <summary>Rows that share one choice: beyond some, it hardly depends on them.</summary>
-    public static int Bucket(int rows)
-    {
-        int step = rows <= 1024 ? 128 : rows <= 4096 ? 512 : 2048;
-        return (rows + step - 1) / step * step;
-    }
+    // Rows beyond what the kernel takes at once only come here where it serves every number of them.
+    private bool ServedBySkinny(Tensor rows, Tensor weight) => _skinny.Serves(IsDeterministic ? 1 : rows.Rows, weight);
 
-    // By whichever is faster on the data at hand, timed once for a bucket of rows: cuBLASLt and a kernel for what follows, or one kernel for all.
-    private void MultiplyMany(Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    private void RunSkinny(Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
-        GemmTile tile = default;
-        if (rows.Rows > FewRows && _gemm.Serves(output, rows, weights.Weight, accumulate))
+        int most = IsDeterministic ? DeterministicRows : rows.Rows;
+        for (int first = 0; first < rows.Rows; first += most)
         {
-            ProductKey key = new(Bucket(rows.Rows), weights.Outputs, weights.Inputs, weights.Weight.Type, output.Type, activation, weights.Bias is not null, gated, accumulate);
-            tile = options.ForcedGemm ?? Candidate(_choice.TryGet(key, out int chosen) ? chosen : Choose(key, rows, output.Columns, weights));
+            int count = Math.Min(most, rows.Rows - first);
+            _skinny.Run(RowsOf(output, first, count), RowsOf(rows, first, count), weights, activation, gated, accumulate);
         }
-        Multiply(tile, output, rows, weights, activation, gated, accumulate);
     }
 
-    private static GemmTile Candidate(int index) => index == 0 ? default : GemmProducts.Tiles[index - 1];
-
-    private int Choose(ProductKey key, Tensor rows, int columns, LinearWeights weights)
-    {
-        Tensor target = scratch.Matrix(ScratchUse.ChosenProduct, key.Out, rows.Rows, columns);
-        return _choice.Fastest(key, GemmProducts.Tiles.Count + 1, candidate =>
-        {
-            Multiply(Candidate(candidate), target, rows, weights, key.Activation, key.Gated, key.Accumulate);
-            return true;
-        });
-    }
-
-    private void Multiply(GemmTile tile, Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate)
-    {
-        if (tile != default)
-        {
-            _gemm.Run(tile, output, rows, weights, activation, gated, accumulate);
-            return;
-        }
-        if (!gated && activation == Activation.None && weights.Bias is null && CanWrite(output.Type, weights.Weight.Type))
-        {
-            Multiply(output, rows, weights.Weight, accumulate);
-            return;
-        }
-        Tensor product = gated ? scratch.Matrix(ScratchUse.Gated, weights.Weight.Type, output.Rows, weights.Outputs) : scratch.Matrix(ScratchUse.Product, DType.F32, output.Rows, weights.Outputs);
-        Multiply(product, rows, weights.Weight, accumulate: false);
-        Epilogue(output, product, weights.Bias, activation, gated, accumulate);
-    }
+    private static Tensor RowsOf(Tensor matrix, int first, int count) =>
+        new(matrix.Data + (nint)((long)first * matrix.Columns * matrix.Type.Size()), matrix.Type, count, matrix.Columns);
 
     private static bool CanWrite(DType output, DType weight) => output == DType.F32 || output == weight;
 
@@ -163,7 +139,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         {
             throw new ArgumentException($"[{input.Rows}, {input.Columns}] times the transpose of [{weight.Rows}, {weight.Columns}] does not give [{output.Rows}, {output.Columns}].", nameof(output));
         }
-        if (_cublas.TryMultiply(output, input, weight, accumulate)) return;
+        if (!IsDeterministic && _cublas.TryMultiply(output, input, weight, accumulate)) return;
         MatmulArguments arguments = new()
         {
             Input = input.Data,
@@ -177,8 +153,6 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         kernels.Get("matmul", "matmul", new KernelConstants { In = input.Type, Weight = weight.Type, Out = output.Type })
             .Launch(arguments, ((weight.Rows + Tile - 1) / Tile, (output.Rows + Tile - 1) / Tile, 1), threads: 256);
     }
-
-    private readonly record struct ProductKey(int Rows, int Outputs, int Inputs, DType Weight, DType Out, Activation Activation, bool Bias, bool Gated, bool Accumulate);
 
     [StructLayout(LayoutKind.Sequential)]
     private struct NormArguments

@@ -7,7 +7,6 @@
 #define CONSUMERS SHAPE_A
 #define TOKENS SHAPE_B                      // keys, or values, of a stage
 #define STAGES SHAPE_C
-#define TURNS SHAPE_D                       // warpgroups take turns
 #define QUERIES (HEAD_DIM <= 128 ? 2 : 1)   // items whose queries are there
 #define TILE_ROWS (64 * CONSUMERS)
 #define PANELS ((HEAD_DIM + 63) / 64)       // of 64 columns: 128 bytes a token, swizzled
@@ -233,7 +232,7 @@ DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 
     };
 
     look_ahead();
-    if (TURNS && group == CONSUMERS - 1) pass_turn(group);
+    if (group == CONSUMERS - 1) pass_turn(group);
     wait_for_keys(true);
     multiply_keys();
     wgmma_wait<0>();
@@ -256,11 +255,11 @@ DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 
         }
         unit--;
         wait_for_keys(first);
-        if (TURNS) wait_turn(group);
+        wait_turn(group);
         multiply_keys();
         wait_for_values();
         multiply_values();
-        if (TURNS) pass_turn(group);
+        pass_turn(group);
         wgmma_wait<1>();
         wgmma_settle(score);
         release_keys();

@@ -1,17 +1,11 @@
 // Draws one token for each logit row: penalties, temperature, top-k, top-p, min-p, then a uniform number by Philox4x32-10 (Salmon et al., 2011).
 // First the most likely, by several CTAs a row; then, where more is asked for, one CTA a row. Probabilities are exponentials relative to the largest, in fixed point (2^-40): their sums are exact whatever the order,
 // so a draw depends on nothing but the row, the seed and the position. Thresholds are found by radix selection instead of sorting.
-#include "common.cuh"
+#include "sampling.cuh"
 
 #define THREADS 1024
 #define WARPS 32
 #define ONE 1099511627776.f   // 2^40
-
-struct Sampling {
-    float temperature, top_p, min_p, repetition, presence, frequency;
-    int top_k, prompt_length;
-    u64 seed;
-};
 
 struct SampleArguments {
     Batch batch;
@@ -23,11 +17,6 @@ struct SampleArguments {
     u64* best;                  // [rows, slices]
     int vocabulary, result_stride, suppressed_tokens, slices;   // at most 32 slices
 };
-
-DEVICE u32 ordered(float f) {   // a key that sorts as the value does
-    u32 u = __float_as_uint(f);
-    return u >> 31 ? ~u : u | 0x80000000u;
-}
 
 DEVICE u32 philox(u64 seed, u32 position) {
     u32 c0 = position, c1 = 0, c2 = 0, c3 = 0, k0 = (u32)seed, k1 = (u32)(seed >> 32);
@@ -75,7 +64,7 @@ KERNEL __launch_bounds__(256) find_best(const SampleArguments a) {
     int slot = data[a.batch.logit_slots + row];
     Sampling p = a.sampling[slot];
     float* logits = a.logits + (i64)row * n;
-    if (p.repetition != 1.f || p.presence != 0.f || p.frequency != 0.f) {
+    if (p.penalizes()) {
         const u32* counts = *a.counts + (i64)slot * n;
         for (int i = first + threadIdx.x; i < end; i += 256) {
             u32 count = counts[i];
@@ -98,7 +87,7 @@ KERNEL __launch_bounds__(256) find_best(const SampleArguments a) {
     }
     u64 best = 0;
     auto consider = [&](float v, int i) {
-        u64 key = v != v ? ~0ull : (u64)ordered(v) << 32 | (u32)~i;
+        u64 key = v != v ? ~0ull : likelihood(v, i);
         if (key > best) best = key;
     };
     if (n % 4 == 0) {
@@ -110,7 +99,7 @@ KERNEL __launch_bounds__(256) find_best(const SampleArguments a) {
     } else {
         for (int i = first + threadIdx.x; i < end; i += 256) consider(logits[i], i);
     }
-    for (int o = 16; o; o >>= 1) { u64 other = __shfl_xor_sync(~0u, best, o); if (other > best) best = other; }
+    best = warp_max64(best);
     if ((threadIdx.x & 31) == 0) keys[threadIdx.x >> 5] = best;
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -130,9 +119,8 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
     Sampling p = a.sampling[slot];
     float* logits = a.logits + (i64)row * n;
     if (tid == 0) s.drawn = -1;
-    u64 best = lane < a.slices ? a.best[row * a.slices + lane] : 0;
-    for (int o = 16; o; o >>= 1) { u64 other = __shfl_xor_sync(~0u, best, o); if (other > best) best = other; }
-    int likeliest = (int)~(u32)best;
+    u64 best = warp_max64(lane < a.slices ? a.best[row * a.slices + lane] : 0);
+    int likeliest = token_of(best);
     bool finite = best != ~0ull;
     float largest = finite ? logits[likeliest] : 0.f;
     finite = finite && largest < INFINITY && largest > -INFINITY;
@@ -173,6 +161,7 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
                     bool reached = before > left;
                     u32 mask = __ballot_sync(~0u, reached);
                     int owner = mask ? __ffs(mask) - 1 : 31;
+                    __syncwarp();   // all have read what the owner writes
                     if (lane == owner) {
                         u64 running = before - sum;
                         int j = 0;

@@ -14,7 +14,7 @@ public sealed class SchedulerPropertyTests
         int events = 0, preemptions = 0, cases = 0;
         for (int seed = 0; events < Events; seed++)
         {
-            SchedulerDrive drive = new(seed);
+            SchedulerDrive drive = new(seed, splitFuse: true);
             drive.Run();
             events += drive.Events;
             preemptions += (int)drive.Scheduler.Preemptions;
@@ -22,6 +22,67 @@ public sealed class SchedulerPropertyTests
         }
         TestContext.Out.WriteLine($"{events} events in {cases} cases, {preemptions} preemptions");
         Assert.That(preemptions, Is.GreaterThan(cases / 10), "The cases are hard enough to preempt.");
+    }
+
+    [Test]
+    public void Schedule_WholePrompts_KeepsItsPromises()
+    {
+        int events = 0;
+        for (int seed = 0; events < Events / 5; seed++)
+        {
+            SchedulerDrive drive = new(seed, splitFuse: false);
+            drive.Run();
+            events += drive.Events;
+        }
+    }
+
+    [Test]
+    public void Schedule_WholePrompts_RunAloneBeforeDecodes()
+    {
+        BlockAllocator blocks = new(100, 4);
+        Scheduler scheduler = new(blocks, new SchedulerLimits(TokenBudget: 64, MaxSequences: 8, SplitFuse: false));
+        foreach (int length in (int[])[30, 20, 10]) scheduler.Add(new Sequence(new int[length], length + 2, 4));
+        List<ScheduledSequence> step = [];
+        List<int[]> steps = [];
+        while (scheduler.RunningCount + scheduler.WaitingCount > 0)
+        {
+            scheduler.Schedule(step, mayPreempt: true);
+            steps.Add([.. step.Select(share => share.Tokens)]);
+            foreach ((Sequence sequence, int tokens, bool draws) in step)
+            {
+                sequence.Submitted(tokens, draws);
+                sequence.EndDraw(1);
+                if (sequence.TokenCount == sequence.MaxTokens) scheduler.Retire(sequence);
+            }
+            scheduler.Collected(step);
+        }
+        Assert.That(steps, Is.EqualTo((int[][])[[30], [20], [10], [1, 1, 1]]));
+    }
+
+    [Test]
+    public void Schedule_ShortPromptsAfterALongOne_PassItOnlyWhileItIsNotDue()
+    {
+        BlockAllocator blocks = new(1000, 16);
+        Scheduler scheduler = new(blocks, new SchedulerLimits(TokenBudget: 100, MaxSequences: 1));
+        Sequence Arriving(int at, int length) => new(new int[length], length + 1, 16) { Deadline = at + length };
+        Sequence[] sequences = [Arriving(0, 10), Arriving(1, 1000), Arriving(2, 50), Arriving(900, 50), Arriving(960, 50), Arriving(961, 40)];
+        foreach (Sequence sequence in sequences) scheduler.Add(sequence);
+        List<Sequence> order = [];
+        List<ScheduledSequence> step = [];
+        while (scheduler.RunningCount + scheduler.WaitingCount > 0)
+        {
+            scheduler.Schedule(step, mayPreempt: true);
+            foreach ((Sequence sequence, int tokens, bool draws) in step)
+            {
+                if (sequence.ComputedTokens == 0) order.Add(sequence);
+                sequence.Submitted(tokens, draws);
+                if (!draws) continue;
+                sequence.EndDraw(1);
+                scheduler.Retire(sequence);
+            }
+            scheduler.Collected(step);
+        }
+        Assert.That(order.Select(sequence => Array.IndexOf(sequences, sequence)), Is.EqualTo((int[])[0, 2, 3, 1, 5, 4]));
     }
 
     [Test]
@@ -81,21 +142,26 @@ public sealed class SchedulerPropertyTests
     /// <summary>One random case: two steps alternate, and the invariants are checked after each event.</summary>
     private sealed class SchedulerDrive
     {
+        private const int LongestSequence = 90;
+
         private readonly Random _random;
         private readonly BlockAllocator _blocks;
         private readonly SchedulerLimits _limits;
         private readonly List<Sequence> _live = [];
         private readonly Dictionary<Sequence, int> _lastProgress = [];
         private readonly int _blockSize;
+        private readonly bool _budgetChanges, _hasDeadlines;
         private int _step;
 
-        public SchedulerDrive(int seed)
+        public SchedulerDrive(int seed, bool splitFuse)
         {
             _random = new Random(seed);
             _blockSize = _random.Next(1, 9);
             int window = _random.Next(3) == 0 ? _random.Next(1, 30) : 0;
             _blocks = new BlockAllocator(_random.Next(3, 40), _blockSize);
-            _limits = new SchedulerLimits(_random.Next(1, 40), _random.Next(1, 12), window, _random.Next(0, 3));
+            _limits = new SchedulerLimits(splitFuse ? _random.Next(1, 40) : LongestSequence, _random.Next(1, 12), window, _random.Next(0, 3), splitFuse);
+            _budgetChanges = splitFuse && _random.Next(2) == 0;
+            _hasDeadlines = _random.Next(2) == 0;
             Scheduler = new Scheduler(_blocks, _limits);
         }
 
@@ -112,6 +178,7 @@ public sealed class SchedulerPropertyTests
                 for (int i = _random.Next(3); i > 0 && arrivals > 0; i--, arrivals--) Arrive();
                 if (_live.Count > 0 && _random.Next(12) == 0) Cancel(_live[_random.Next(_live.Count)]);
 
+                if (_budgetChanges) Scheduler.TokenBudget = _random.Next(1, _limits.TokenBudget + 1);
                 bool goesOn = Scheduler.Schedule(next, mayPreempt: inFlight.Count == 0);
                 CheckStep(next, goesOn, inFlight.Count > 0);
                 foreach ((Sequence sequence, int tokens, bool draws) in next) sequence.Submitted(tokens, draws);
@@ -130,7 +197,7 @@ public sealed class SchedulerPropertyTests
             int length = _random.Next(1, 60), max = length + _random.Next(1, 30);
             Events++;
             if (Scheduler.PeakBlocks(max) > _blocks.TotalBlocks) return;
-            Sequence sequence = new([.. Enumerable.Range(0, length).Select(i => i + 1)], max, _blockSize);
+            Sequence sequence = new([.. Enumerable.Range(0, length).Select(i => i + 1)], max, _blockSize) { Deadline = _hasDeadlines ? _step + (2 * length) : 0 };
             _live.Add(sequence);
             _lastProgress[sequence] = _step;
             Scheduler.Add(sequence);
@@ -161,7 +228,8 @@ public sealed class SchedulerPropertyTests
         private void CheckStep(List<ScheduledSequence> step, bool goesOn, bool otherInFlight)
         {
             int tokens = step.Sum(share => share.Tokens);
-            Assert.That(tokens, Is.LessThanOrEqualTo(_limits.TokenBudget), "The budget is never exceeded.");
+            Assert.That(tokens, Is.LessThanOrEqualTo(Scheduler.TokenBudget), "The budget is never exceeded.");
+            if (!_limits.SplitFuse) Assert.That(step.TrueForAll(share => share.Draws && (share.Tokens == 1 || step.Count == 1)), "Prompts run whole, in steps of their own.");
             Assert.That(step.Select(share => share.Sequence).Distinct().Count(), Is.EqualTo(step.Count), "A sequence has one share of a step.");
             Assert.That(Scheduler.RunningCount, Is.LessThanOrEqualTo(_limits.MaxSequences));
             Assert.That(Scheduler.Running.Select(s => s.Slot).Distinct().Count(), Is.EqualTo(Scheduler.RunningCount), "Slots are not shared.");
@@ -177,8 +245,9 @@ public sealed class SchedulerPropertyTests
                 return;
             }
             if (!otherInFlight && _live.Count > 0) Assert.That(tokens, Is.GreaterThan(0), "Somebody always goes on.");
-            bool couldUse = Scheduler.Running.Any(s => s.PendingTokens > 0 && !step.Any(share => share.Sequence == s) && (_blocks.FreeBlocks + s.Blocks.Count) * _blockSize > s.ComputedTokens);
-            if (tokens < _limits.TokenBudget) Assert.That(couldUse, Is.False, "No budget is left while someone who runs could use it.");
+            bool couldUse = _limits.SplitFuse && Scheduler.Running.Any(s => s.PendingTokens > 0 && !step.Any(share => share.Sequence == s) && (_blocks.FreeBlocks + s.Blocks.Count) * _blockSize > s.ComputedTokens);
+            if (tokens < Scheduler.TokenBudget) Assert.That(couldUse, Is.False, "No budget is left while someone who runs could use it.");
+            Assert.That(Scheduler.Waiting.Select(sequence => sequence.Deadline), Is.Ordered.Ascending, "Who is due first waits first, and who had to restart before all.");
             foreach (Sequence sequence in _live)
             {
                 int waitedFor = _live.Sum(s => s.MaxTokens) + (70 * 90);
