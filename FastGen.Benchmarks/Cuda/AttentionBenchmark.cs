@@ -10,12 +10,12 @@ internal static class AttentionBenchmark
 {
     private const int MaxContext = 8192;
     private const int BlockSize = 16;
-    private const int Repeats = 32;
+    private const int Repeats = 16;
     private const int Runs = 3;
 
     private static readonly (int Heads, int KvHeads, int HeadDim)[] Shapes = [(32, 8, 128), (32, 32, 128), (32, 8, 64), (32, 32, 80), (32, 32, 96), (16, 8, 256)];
 
-    private static readonly (int Sequences, int Tokens, int Before)[] Chunks = [(1, 512, 0), (1, 2048, 0), (4, 2048, 0), (1, 8000, 0), (1, 2048, 6000)];
+    private static readonly (int Sequences, int Tokens, int Before)[] Chunks = [(1, 512, 0), (1, 2048, 0), (4, 2048, 0), (1, 8000, 0), (1, 128, 6000), (1, 512, 1024), (1, 512, 6000), (1, 2048, 6000)];
 
     public static void Run()
     {

@@ -8,8 +8,8 @@ namespace FastGen.Benchmarks.Cuda;
 
 /// <summary>
 /// What the device can do and what steps of two model shapes reach of it, in one run:
-/// `cuda [--json FILE] [--shape llama|qwen] [--detail] [--decode] [--prompts] [--skinny ROWS] [--upload [GIGABYTES]]`. --decode leaves the prompts out, --prompts takes
-/// them apart (attention by head size, every kernel of a chunk against its limit), --detail does so with decode steps, --skinny sets the rows up to which
+/// `cuda [--json FILE] [--shape llama|qwen] [--detail] [--decode] [--prompts] [--attention] [--skinny ROWS] [--upload [GIGABYTES]]`. --decode leaves the prompts out, --prompts takes
+/// them apart (every kernel of a chunk against its limit), --attention measures that of prompts alone by head size, --detail takes decode steps apart, --skinny sets the rows up to which
 /// products have own kernels, --upload measures nothing but how fast a checkpoint is loaded.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
 /// </summary>
@@ -32,11 +32,15 @@ public static class CudaBenchmark
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
         _options = Option(args, "--skinny") is { } rows ? new CudaOptions { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) } : new CudaOptions();
+        if (args.Contains("--attention"))
+        {
+            AttentionBenchmark.Run();
+            return 0;
+        }
         double readRate, productRate;
         using (CudaBackend backend = new()) (readRate, productRate) = MeasureLimits(backend);
         if (args.Contains("--prompts"))
         {
-            AttentionBenchmark.Run();
             foreach (LlamaShape each in (LlamaShape[])[LlamaShape.Llama8B, LlamaShape.Qwen06B]) if (shape is null || each.Name.StartsWith(shape, StringComparison.OrdinalIgnoreCase)) PromptBenchmark.Run(each, readRate);
             return 0;
         }

@@ -16,12 +16,20 @@ internal static class PromptBenchmark
     private const int BlockSize = 16;
     private const int RateRuns = 20;
     private const int TokensTimed = 16384;
+    private const int WholeTokensTimed = 32768;
 
     public static void Run(LlamaShape shape, double readRate)
     {
         using CudaBackend backend = new();
         LlamaShapedModel model = new(backend, shape, MaxContext);
         StepRunner runner = new(backend, model, new StepLimits(MaxContext, 16, BlockSize, MaxContext / BlockSize), cachedTokens: 40_000);
+        foreach ((int prompts, int length) in ((int, int)[])[(1, 512), (1, 2048), (16, 2048), (4, 8000)])
+        {
+            runner.Prefill(prompts, length);
+            int times = Math.Max(1, WholeTokensTimed / (prompts * length));
+            double seconds = Enumerable.Range(0, times).Sum(_ => runner.Prefill(prompts, length));
+            Print($"{shape.Name}, {prompts} × prompt of {length}: {prompts * length * times / seconds:N0} tok/s");
+        }
         foreach (int tokens in (int[])[512, 2048, 8000])
         {
             double[] rates = Rates(backend, shape, tokens);

@@ -11,6 +11,8 @@ public sealed unsafe partial class CudaBackend
 {
     private const int PageTokens = 16;
     private const int HeadsPerBlock = 4;
+    private const int UnitsASplit = 4;
+    private const int MostTileSplits = 8;
 
     private readonly TensorMaps _cacheMaps = new();
     private AttentionTiling _tiling;
@@ -118,7 +120,7 @@ public sealed unsafe partial class CudaBackend
         bool replayed = _replayable && _current == batch;
         int singles = !replayed ? Steps.Plan.SingleCount : Steps.SplitsSingles ? qkv.Rows : 0;
         int tiles = !replayed ? Steps.Plan.TileCount : Steps.SplitsSingles ? 0 : qkv.Rows * ((group + _tiling.Rows - 1) / _tiling.Rows);
-        if (tiles > 0) AttendTiles(arguments, tiles, qkv, cache, attention);
+        if (tiles > 0) AttendTiles(arguments, tiles, qkv, cache, attention, replayed);
         if (singles > 0)
         {
             int splits = Splits(singles), stages = Stages(attention.HeadDim, splits);
@@ -137,7 +139,7 @@ public sealed unsafe partial class CudaBackend
         }
     }
 
-    private void AttendTiles(AttentionArguments arguments, int tiles, Tensor qkv, KvLayer cache, AttentionWeights attention)
+    private void AttendTiles(AttentionArguments arguments, int tiles, Tensor qkv, KvLayer cache, AttentionWeights attention, bool replayed)
     {
         TilesArguments tileArguments = new() { Common = arguments, Tiles = Steps.PlanAddress + (Steps.Plan.TilesOffset * sizeof(int)) };
         KernelConstants constants = ConstantsOf(qkv, cache, attention);
@@ -148,12 +150,22 @@ public sealed unsafe partial class CudaBackend
             _kernels.Get("attention_tiles", "attention_tiles", constants).Launch(tileArguments, (tiles, attention.KvHeads, 1), threads: 128, sharedBytes: ((4 * 64) + _tiling.Rows) * headDim * 2);
             return;
         }
-        WgmmaArguments wgmmaArguments = new() { Tiles = tileArguments };
+        int items = tiles * attention.KvHeads, splits = replayed ? 1 : TileSplits(items);
+        WgmmaArguments wgmmaArguments = new()
+        {
+            Tiles = tileArguments,
+            Splits = splits,
+            Partials = splits == 1 ? 0 : _scratch.Get(ScratchUse.TilePartials, (long)items * splits * _tiling.Rows * 2 * ((headDim / 2) + 4) * sizeof(float)),
+            Counters = splits == 1 ? 0 : _scratch.Get(ScratchUse.TileCounters, (long)items * _tiling.Warpgroups * sizeof(uint)),
+        };
         // Pages of other widths are not swizzled in the cache; a tensor map does it as they are read.
         if (headDim % TensorMaps.BoxColumns != 0) wgmmaArguments.CacheMap = _cacheMaps.Get(new Tensor(cache.Storage.Data, cache.Storage.Type, (int)(cache.Storage.Bytes / (2 * headDim)), headDim), PageTokens);
         _kernels.Get("attention_wgmma", "attention_wgmma", constants with { Shape = (_tiling.Warpgroups, _tiling.Tokens, _tiling.Stages, 0) })
-            .Launch(wgmmaArguments, (Math.Min(tiles * attention.KvHeads, _device.Multiprocessors), 1, 1), threads: 128 * (_tiling.Warpgroups + 1), sharedBytes: _tiling.SharedBytes(headDim));
+            .Launch(wgmmaArguments, (Math.Min(items * splits, _device.Multiprocessors), 1, 1), threads: 128 * (_tiling.Warpgroups + 1), sharedBytes: _tiling.SharedBytes(headDim));
     }
+
+    // CTAs that share the keys of a tile and head, where these alone leave half of the device without work; each has a few units of keys at least.
+    private int TileSplits(int items) => Math.Clamp(Math.Min(_device.Multiprocessors / items, _longestContext / (UnitsASplit * _tiling.Tokens)), 1, MostTileSplits);
 
     private readonly record struct PendingProduct(Tensor Output, LinearInput Input, LinearWeights Weights);
 
@@ -182,6 +194,8 @@ public sealed unsafe partial class CudaBackend
     {
         public TensorMap CacheMap;
         public TilesArguments Tiles;
+        public int Splits;
+        public nint Partials, Counters;
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -19,6 +19,8 @@ internal enum ScratchUse
     Gate,
     AttentionPartials,
     AttentionCounters,
+    TilePartials,
+    TileCounters,
     Conversion,
     Timing,
     SampleKeys,

@@ -18,9 +18,22 @@
 struct WgmmaArguments {
     TensorMap cache_map;                    // [tokens of all pages, HEAD_DIM], unless ALIGNED
     TilesArguments tiles;
+    // Where tiles and heads are fewer than CTAs, several share the keys of each and the last to end adds up. A CTA has one item then.
+    int splits;
+    float* partials;                        // [item, warpgroup][HEAD_DIM / 2 sums, 2 largest scores, 2 total weights][thread]
+    u32* counters;                          // [tile and head, warpgroup], zero between launches
 };
 
-typedef Tile<TILE_ROWS, TOKENS> Item;
+// A tile and a head, or its share of the keys; no keys where there are fewer units than shares.
+struct Item : Tile<TILE_ROWS, TOKENS> {
+    int head, shares;
+    DEVICE Item(const WgmmaArguments& a, int index) : Tile(a.tiles, index / a.splits / a.tiles.kv_heads), head(index / a.splits % a.tiles.kv_heads) {
+        int units = end - begin, split = index % a.splits;
+        shares = min(a.splits, units);
+        end = begin + (split < shares ? units * (split + 1) / shares : 0);
+        begin += split < shares ? units * split / shares : 0;
+    }
+};
 
 // Slots that are filled and emptied in turn.
 template <int SLOTS> struct Ring {
@@ -39,11 +52,11 @@ template <bool VALUES> DEVICE void load(const WgmmaArguments& a, int items, u32 
     int lane = threadIdx.x & 31;
     Ring<STAGES> ring;
     for (int round = 0, i; (i = item_of(round)) < items; round++) {
-        Item item(a.tiles, i / a.tiles.kv_heads);
+        Item item(a, i);
         for (int unit = item.end - 1; unit >= item.begin; unit--, ring.next()) {
             // Keys past the last page are masked, whatever they are; in the place of values there come others.
             int present = item.pages(unit), pages = VALUES ? TOKENS / 16 : present, p = lane / COPIES, panel = lane % COPIES;
-            i64 page = 2 * item.page(a.tiles, unit * (TOKENS / 16) + (p < present ? p : 0), i % a.tiles.kv_heads) + VALUES;
+            i64 page = 2 * item.page(a.tiles, unit * (TOKENS / 16) + (p < present ? p : 0), item.head) + VALUES;
             u32 barrier = shared_address(full + ring.slot), to = target + ring.slot * STAGE_BYTES + (VALUES ? lane * BYTES : panel * (TOKENS * 128) + p * PAGE_PANEL);
             barrier_wait(shared_address(empty + ring.slot), ring.parity ^ 1);
             if (lane == 0) barrier_expect(barrier, pages * PANELS * PAGE_PANEL);
@@ -59,12 +72,12 @@ DEVICE void load_queries(const WgmmaArguments& a, int items, u32 queries, const 
     constexpr int CHUNKS = HEAD_DIM / 8;
     Ring<QUERIES> ring;
     for (int round = 0, i; (i = item_of(round)) < items; round++, ring.next()) {
-        Item item(a.tiles, i / a.tiles.kv_heads);
+        Item item(a, i);
         u32 target = queries + ring.slot * QUERY_BYTES;
         barrier_wait(shared_address(barriers.queries_empty + ring.slot), ring.parity ^ 1);
         for (int j = threadIdx.x - 64; j < TILE_ROWS * CHUNKS; j += 64) {
             int r = j / CHUNKS, c = j % CHUNKS;
-            copy16(target + (c >> 3) * (TILE_ROWS * 128) + r * 128 + (((c & 7) ^ (r & 7)) << 4), a.tiles.query(item.start, item.first + min(r, item.rows - 1), i % a.tiles.kv_heads) + c * 8, true);
+            copy16(target + (c >> 3) * (TILE_ROWS * 128) + r * 128 + (((c & 7) ^ (r & 7)) << 4), a.tiles.query(item.start, item.first + min(r, item.rows - 1), item.head) + c * 8, true);
         }
         commit_copies();
         wait_for_copies<0>();
@@ -80,17 +93,17 @@ DEVICE void pass_turn(int group) { asm volatile("bar.arrive %0, 256;" :: "r"(CON
 // An item as a lane of a multiplying warpgroup sees it: its two rows, and what concerns all rows of the warpgroup.
 struct Work {
     Item item;
-    int head, row, position[2], earliest, last;
+    int row, position[2], earliest, last;
     float slope[2];   // on unscaled scores
 
-    DEVICE Work(const TilesArguments& a, const Item& item, int head, int group) : item(item), head(head), row(group * 64 + (threadIdx.x >> 5 & 3) * 16 + (threadIdx.x >> 2 & 7)) {
+    DEVICE Work(const TilesArguments& a, const Item& item, int group) : item(item), row(group * 64 + (threadIdx.x >> 5 & 3) * 16 + (threadIdx.x >> 2 & 7)) {
         earliest = item.position(item.first + min(group * 64, item.rows - 1));
         last = item.position(item.first + min(group * 64 + 63, item.rows - 1));
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             int packed = item.first + min(row + 8 * h, item.rows - 1);
             position[h] = item.position(packed);
-            slope[h] = a.slope(packed, head) / (a.scale * LOG2_E);
+            slope[h] = a.slope(packed, item.head) / (a.scale * LOG2_E);
         }
     }
 };
@@ -122,6 +135,21 @@ struct Softmax {
     }
 };
 
+DEVICE void sum_quads(float (&v)[2]) {
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        v[h] += __shfl_xor_sync(~0u, v[h], 1);
+        v[h] += __shfl_xor_sync(~0u, v[h], 2);
+    }
+}
+
+// What other multiprocessors may have written.
+DEVICE float load_fresh(const float* p) {
+    float v;
+    asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(p) : "memory");
+    return v;
+}
+
 // Scores of one unit of keys, with ALiBi, and without what a row does not see.
 DEVICE void mask(const TilesArguments& a, const Work& work, int unit, float (&score)[TOKENS / 2]) {
     int from = unit * TOKENS + 2 * (threadIdx.x & 3), newest[2] = {work.position[0] - from, work.position[1] - from};
@@ -143,12 +171,9 @@ DEVICE void store(const TilesArguments& a, const Work& work, const float (&o)[HE
     int t = threadIdx.x & 3;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        float total = totals[h];
-        total += __shfl_xor_sync(~0u, total, 1);
-        total += __shfl_xor_sync(~0u, total, 2);
-        float inverse = 1.f / total;
+        float inverse = 1.f / totals[h];
         bool inside = work.row + 8 * h < work.item.rows;
-        T_IN* target = a.result(work.item.start, work.item.first + min(work.row + 8 * h, work.item.rows - 1), work.head);
+        T_IN* target = a.result(work.item.start, work.item.first + min(work.row + 8 * h, work.item.rows - 1), work.item.head);
         u32 words[HEAD_DIM / 8];
 #pragma unroll
         for (int i = 0; i < HEAD_DIM / 8; i++) words[i] = Pair<T_IN>::of(o[4 * i + 2 * h] * inverse, o[4 * i + 2 * h + 1] * inverse);
@@ -156,17 +181,59 @@ DEVICE void store(const TilesArguments& a, const Work& work, const float (&o)[HE
     }
 }
 
+// Leaves a warpgroup's sums of its share of the keys with those of the other shares. The last to come gets them all, and true.
+DEVICE bool add_shares(const WgmmaArguments& a, const Item& item, int group, float scale, float (&o)[HEAD_DIM / 2], const float (&largest)[2], float (&totals)[2]) {
+    __shared__ u32 arrived[CONSUMERS];
+    constexpr int VALUES = HEAD_DIM / 2 + 4;
+    int tid = threadIdx.x & 127, pair = blockIdx.x / a.splits;
+    auto partial = [&](int share) { return a.partials + (i64)((pair * a.splits + share) * CONSUMERS + group) * (VALUES * 128) + tid; };
+    float* own = partial(blockIdx.x % a.splits);
+#pragma unroll
+    for (int i = 0; i < HEAD_DIM / 2; i++) own[i * 128] = o[i];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        own[(HEAD_DIM / 2 + h) * 128] = largest[h] * scale;
+        own[(HEAD_DIM / 2 + 2 + h) * 128] = totals[h];
+    }
+    __threadfence();
+    sync_warpgroup(group);
+    if (tid == 0) arrived[group] = atomicInc(a.counters + pair * CONSUMERS + group, item.shares - 1);
+    sync_warpgroup(group);
+    if (arrived[group] != item.shares - 1) return false;
+    __threadfence();
+    float highest[2] = {NOTHING, NOTHING};
+    for (int share = 0; share < item.shares; share++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) highest[h] = fmaxf(highest[h], load_fresh(partial(share) + (HEAD_DIM / 2 + h) * 128));
+#pragma unroll
+    for (int i = 0; i < HEAD_DIM / 2; i++) o[i] = 0.f;
+    totals[0] = totals[1] = 0.f;
+    for (int share = 0; share < item.shares; share++) {
+        const float* from = partial(share);
+        float factor[2];
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            factor[h] = exp2_fast(load_fresh(from + (HEAD_DIM / 2 + h) * 128) - highest[h]);
+            totals[h] += factor[h] * load_fresh(from + (HEAD_DIM / 2 + 2 + h) * 128);
+        }
+#pragma unroll
+        for (int i = 0; i < HEAD_DIM / 2; i++) o[i] += factor[i >> 1 & 1] * load_fresh(from + i * 128);
+    }
+    return true;
+}
+
 // A stream of units of keys, from item to item: while the weights of one meet its values, the scores of the next are made.
 DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 keys, u32 values, const Barriers& barriers) {
     const TilesArguments& a = arguments.tiles;
     int lane = threadIdx.x & 31, group = __shfl_sync(~0u, threadIdx.x >> 7, 0) - 1, round = 0, index = item_of(0);
     if (index >= items) return;
+    Item next(arguments, index);
+    if (next.begin == next.end) return;
     float score[TOKENS / 2], o[HEAD_DIM / 2], scale = a.scale * LOG2_E;
     u32 weights[TOKENS / 16][4];
     Ring<STAGES> key_ring, value_ring;
     Ring<QUERIES> query_ring;
-    Item next(a, index / a.kv_heads);
-    Work work(a, next, index % a.kv_heads, group);
+    Work work(a, next, group);
     Softmax softmax;
     int unit = work.item.end - 1;
 
@@ -215,7 +282,7 @@ DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 
         for (int i = 0; i < TOKENS / 4; i++) weights[i / 4][i % 4] = Pair<T_IN>::of(score[2 * i], score[2 * i + 1]);
         // What lies past the last position must not reach the sums, not even as 0 · NaN.
         int used = work.item.high + 1 - unit * TOKENS, end = used < 16 ? TOKENS : (used + 15) / 16 * 16;
-        if (first && used % 16 != 0) {
+        if (first && used < TOKENS && used % 16 != 0) {
             wait_for_values();
             for (int i = threadIdx.x & 127; i < (end - used) * PANELS * 8; i += 128) {
                 int token = used + i / (PANELS * 8), c = i % (PANELS * 8);
@@ -228,7 +295,7 @@ DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 
 
     auto look_ahead = [&] {   // what the next item is takes a chain of loads
         index = item_of(++round);
-        if (index < items) next = Item(a, index / a.kv_heads);
+        if (index < items) next = Item(arguments, index);
     };
 
     look_ahead();
@@ -248,7 +315,7 @@ DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 
         float totals[2] = {softmax.total[0], softmax.total[1]};
         if (first) {
             if (index >= items) break;
-            work = Work(a, next, index % a.kv_heads, group);
+            work = Work(a, next, group);
             softmax = Softmax();
             unit = work.item.end;
             look_ahead();
@@ -269,6 +336,7 @@ DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 
         wgmma_settle(o);
         release_values();
         if (first) {
+            sum_quads(totals);
             store(a, done, o, totals);
             clear();
         } else if (__any_sync(~0u, softmax.shrink[0] != 1.f || softmax.shrink[1] != 1.f)) {
@@ -282,7 +350,8 @@ DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 
     wgmma_wait<0>();
     wgmma_settle(o);
     release_values();
-    store(a, work, o, softmax.total);
+    sum_quads(softmax.total);
+    if (arguments.splits == 1 || work.item.shares == 1 || add_shares(arguments, work.item, group, scale, o, softmax.largest, softmax.total)) store(a, work, o, softmax.total);
 }
 
 KERNEL __launch_bounds__(128 * (CONSUMERS + 1), 1) attention_wgmma(const __grid_constant__ WgmmaArguments a) {
@@ -305,7 +374,7 @@ KERNEL __launch_bounds__(128 * (CONSUMERS + 1), 1) attention_wgmma(const __grid_
     __syncthreads();
     let_next_start();
     wait_for_previous();
-    int items = a.tiles.plan[1] * a.tiles.kv_heads;
+    int items = a.tiles.plan[1] * a.tiles.kv_heads * a.splits;
     if (threadIdx.x < 128) {
         give_registers<CONSUMERS == 2 ? 40 : 32>();
         if (threadIdx.x < 32) load<false>(a, items, keys, barriers.keys_full, barriers.keys_empty);

@@ -91,6 +91,40 @@ public sealed class CudaStepTests(bool hopper) : CudaStepFixture
         }
     }
 
+    // Few tiles before many keys: CTAs share the keys of a tile.
+    [TestCase(DType.BF16, 4, 2, 128, 0)]
+    [TestCase(DType.F16, 2, 1, 64, 0)]
+    [TestCase(DType.BF16, 2, 2, 80, 900)]
+    [TestCase(DType.BF16, 3, 3, 96, 0)]
+    [TestCase(DType.F16, 2, 1, 256, 0)]
+    public void Attention_ChunksOfLongContexts_AgreesWithReference(DType type, int heads, int kvHeads, int headDim, int window)
+    {
+        StepLimits limits = new(Tokens: 700, Sequences: 4, BlockSize: 16, BlocksPerSequence: 144);
+        Prepare(limits, heads, kvHeads, headDim, type);
+        AttentionWeights attention = new() { Heads = heads, KvHeads = kvHeads, HeadDim = headDim, Scale = 2 / MathF.Sqrt(headDim), Window = window };
+        int blocks = limits.Sequences * limits.BlocksPerSequence, columns = (heads + (2 * kvHeads)) * headDim;
+        KvLayer cudaCache = Cuda.AllocateKvLayer(type, blocks, limits.BlockSize, kvHeads, headDim), referenceCache = Reference.AllocateKvLayer(DType.F32, blocks, limits.BlockSize, kvHeads, headDim);
+        Twin qkv = Activations(type, limits.Tokens, columns), output = Activations(type, limits.Tokens, heads * headDim);
+        Pool pool = new(limits, Random);
+        foreach ((int, int)[] step in ((int, int)[][])[[(0, 700)], [(0, 700)], [(0, 650), (1, 40)], [(0, 33), (1, 100), (2, 1)], [(0, 130), (2, 5)]])
+        {
+            RaggedBatch batch = pool.Batch(step);
+            Refill(qkv, type);
+            foreach (IBackend backend in (IBackend[])[Cuda, Reference])
+            {
+                (Tensor rows, Tensor target, KvLayer cache) = backend == Cuda ? (qkv.Cuda, output.Cuda, cudaCache) : (qkv.Reference, output.Reference, referenceCache);
+                long ticket = backend.Submit(batch, (count, _) =>
+                {
+                    backend.StoreKv(rows.WithRows(count), cache, attention, batch);
+                    backend.Attention(target.WithRows(count), rows.WithRows(count), cache, attention, batch);
+                });
+                backend.Collect(ticket, new int[batch.LogitRowCount]);
+            }
+
+            AssertClose(output.WithRows(batch.TokenCount), type, slack: 1.5f);
+        }
+    }
+
     [TestCase(DType.F32, DType.F32)]
     [TestCase(DType.BF16, DType.F32)]
     [TestCase(DType.F16, DType.F16)]
