@@ -87,7 +87,7 @@ public sealed unsafe partial class CudaBackend
         finally
         {
             _current = null;
-            _pending = null;
+            (_pendingProduct, _pending) = (null, null);
             _timeline?.Mark();
             Steps.End(ticket);
         }
@@ -101,7 +101,7 @@ public sealed unsafe partial class CudaBackend
         try
         {
             forward(rows, logitRows);
-            StorePending();
+            RunPending();
             _products.Flush();
         }
         finally
@@ -121,7 +121,7 @@ public sealed unsafe partial class CudaBackend
     // The step's metadata. An operation called outside a step brings its batch along.
     private BatchView View(RaggedBatch batch)
     {
-        StorePending();
+        RunPending();
         _products.Flush();
         if (_current != batch)
         {

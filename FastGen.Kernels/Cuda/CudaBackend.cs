@@ -23,6 +23,7 @@ public sealed unsafe partial class CudaBackend : IBackend
     private readonly Transfers _transfers;
     private readonly LinearProducts _products;
     private readonly ExpertProducts _experts;
+    private readonly HeadProducts _heads;
     private readonly StepGraphs _graphs;
     private bool _disposed;
 
@@ -43,6 +44,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         _transfers = new Transfers(_device, _kernels, _scratch);
         _products = new LinearProducts(_device, _kernels, _scratch, ProductChoices.For(cache, _device, _info.Name), _options);
         _experts = new ExpertProducts(_device, _kernels, _scratch, _products, _options.ExpertKernel);
+        _heads = new HeadProducts(_device, _kernels, _scratch, _products);
         _graphs = new StepGraphs(_device);
     }
 
@@ -130,8 +132,9 @@ public sealed unsafe partial class CudaBackend : IBackend
         // The weights are there.
         _transfers.Release();
         // A token's attention must not depend on how many came with it: one kernel for all, and one whose masked and full tiles round alike.
-        bool deterministic = _options.Deterministic, wgmma = !deterministic && _kernels.UsesHopperInstructions && shape.WeightType != DType.F32 && (shape.HeadDim is 64 or 128);
-        _steps = new StepState(_device, _kernels, shape, limits, splitSingles: !deterministic && shape.Heads / shape.KvHeads <= LargestSplitGroup, tileRows: wgmma ? WgmmaTileRows : TileRows) { MetadataMoves = ForgetRecordings };
+        bool deterministic = _options.Deterministic;
+        _tiling = !deterministic && _kernels.UsesHopperInstructions && shape.WeightType != DType.F32 ? AttentionTiling.ForHopper(shape.HeadDim) : default;
+        _steps = new StepState(_device, _kernels, shape, limits, splitSingles: !deterministic && shape.Heads / shape.KvHeads <= LargestSplitGroup, _tiling.Rows) { MetadataMoves = ForgetRecordings };
         DType activation = PrecisionFor(shape.WeightType).Activation;
         int widest = Math.Max(shape.HiddenSize, Math.Max(shape.MlpColumns, shape.Heads * shape.HeadDim));
         _ = _scratch.Matrix(ScratchUse.Normed, activation, limits.Tokens, widest);

@@ -45,9 +45,11 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     public void Norm(Tensor output, Tensor input, NormWeights weights)
     {
         Flush();
+        // Many rows: several vectors a thread, and more rows at a time.
+        int vectors = input.Rows >= 2 * device.Multiprocessors && !IsDeterministic ? 4 : 1;
         NormArguments arguments = new() { Input = input.Data, Output = output.Data, Gamma = weights.Gamma.Data, Beta = weights.Beta?.Data ?? 0, Epsilon = weights.Epsilon, Columns = input.Columns };
         kernels.Get("rows", "norm_rows", new KernelConstants { In = input.Type, Out = output.Type, Norm = weights.Kind == NormKind.Rms ? 1 : 2 })
-            .Launch(arguments, (input.Rows, 1, 1), threads: Math.Clamp((input.Columns / 8 + 31) / 32 * 32, 32, 512));
+            .Launch(arguments, (input.Rows, 1, 1), threads: Math.Clamp(((input.Columns / (8 * vectors)) + 31) / 32 * 32, 32, 512));
     }
 
     /// <summary>output = activation(norm(input) · weightᵀ + bias), added to what output holds when <paramref name="accumulate"/>.</summary>

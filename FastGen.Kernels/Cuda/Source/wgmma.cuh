@@ -187,3 +187,16 @@ template <int N> DEVICE void take_registers() { asm volatile("setmaxnreg.inc.syn
 template <int N> DEVICE void give_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(N)); }
 DEVICE void store_zeros(u32 address) { asm volatile("st.shared.v4.u32 [%0], {0, 0, 0, 0};" :: "r"(address) : "memory"); }
 DEVICE void publish_to_wgmma() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// A lane's part of one row of sums, `word(i)` for every block of 8 columns: whole blocks a lane, where four are together. `place(i)` is null where
+// nothing is to be stored.
+template <int BLOCKS, class Word, class Place> DEVICE void store_row(Word word, Place place, int t) {
+#pragma unroll
+    for (int i = 0; i + 4 <= BLOCKS; i += 4) {
+        u32 quad[4] = {word(i), word(i + 1), word(i + 2), word(i + 3)};
+        transpose_quad(quad, t);
+        if (auto* p = place(i + t)) *(uint4*)p = make_uint4(quad[0], quad[1], quad[2], quad[3]);
+    }
+#pragma unroll
+    for (int i = BLOCKS / 4 * 4; i < BLOCKS; i++) if (auto* p = place(i)) *((u32*)p + t) = word(i);
+}

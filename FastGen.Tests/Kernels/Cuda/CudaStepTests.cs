@@ -6,10 +6,8 @@ namespace FastGen.Tests;
 /// <summary>Operations that read a batch: embedding, the cache, attention, selection and sampling, in steps as the engine submits them.</summary>
 [TestFixture(true)]
 [TestFixture(false)]
-public sealed class CudaStepTests(bool hopper) : CudaFixture
+public sealed class CudaStepTests(bool hopper) : CudaStepFixture
 {
-    private const int Vocabulary = 517;
-
     private protected override CudaBackend MakeBackend() => new(options: new CudaOptions { UseHopperInstructions = hopper });
 
     private static IEnumerable<TestCaseData> AttentionCases()
@@ -26,6 +24,15 @@ public sealed class CudaStepTests(bool hopper) : CudaFixture
             yield return new TestCaseData(type, 3, 3, 16, 5, 0, false, false);
             yield return new TestCaseData(type, 16, 1, 128, 48, 33, true, true);
             yield return new TestCaseData(type, 4, 2, 20, 16, 0, false, false);
+            yield return new TestCaseData(type, 64, 64, 64, 16, 0, false, false);
+            yield return new TestCaseData(type, 8, 2, 128, 16, 150, false, false);
+            yield return new TestCaseData(type, 7, 1, 128, 16, 0, true, false);
+            yield return new TestCaseData(type, 8, 1, 128, 32, 0, false, false);
+            yield return new TestCaseData(type, 4, 4, 80, 16, 100, false, true);
+            yield return new TestCaseData(type, 8, 1, 96, 16, 0, true, false);
+            yield return new TestCaseData(type, 3, 3, 96, 32, 21, false, false);
+            yield return new TestCaseData(type, 8, 1, 256, 16, 60, false, false);
+            yield return new TestCaseData(type, 7, 7, 256, 16, 0, true, false);
         }
     }
 
@@ -157,6 +164,40 @@ public sealed class CudaStepTests(bool hopper) : CudaFixture
         AssertClose(hidden, type, slack: 2);
     }
 
+    // Few tiles before many keys: CTAs share the keys of a tile.
+    [TestCase(DType.BF16, 4, 2, 128, 0)]
+    [TestCase(DType.F16, 2, 1, 64, 0)]
+    [TestCase(DType.BF16, 2, 2, 80, 900)]
+    [TestCase(DType.BF16, 3, 3, 96, 0)]
+    [TestCase(DType.F16, 2, 1, 256, 0)]
+    public void Attention_ChunksOfLongContexts_AgreesWithReference(DType type, int heads, int kvHeads, int headDim, int window)
+    {
+        StepLimits limits = new(Tokens: 700, Sequences: 4, BlockSize: 16, BlocksPerSequence: 144);
+        Prepare(limits, heads, kvHeads, headDim, type);
+        AttentionWeights attention = new() { Heads = heads, KvHeads = kvHeads, HeadDim = headDim, Scale = 2 / MathF.Sqrt(headDim), Window = window };
+        int blocks = limits.Sequences * limits.BlocksPerSequence, columns = (heads + (2 * kvHeads)) * headDim;
+        KvLayer cudaCache = Cuda.AllocateKvLayer(type, blocks, limits.BlockSize, kvHeads, headDim), referenceCache = Reference.AllocateKvLayer(DType.F32, blocks, limits.BlockSize, kvHeads, headDim);
+        Twin qkv = Activations(type, limits.Tokens, columns), output = Activations(type, limits.Tokens, heads * headDim);
+        Pool pool = new(limits, Random);
+        foreach ((int, int)[] step in ((int, int)[][])[[(0, 700)], [(0, 700)], [(0, 650), (1, 40)], [(0, 33), (1, 100), (2, 1)], [(0, 130), (2, 5)]])
+        {
+            RaggedBatch batch = pool.Batch(step);
+            Refill(qkv, type);
+            foreach (IBackend backend in (IBackend[])[Cuda, Reference])
+            {
+                (Tensor rows, Tensor target, KvLayer cache) = backend == Cuda ? (qkv.Cuda, output.Cuda, cudaCache) : (qkv.Reference, output.Reference, referenceCache);
+                long ticket = backend.Submit(batch, (count, _) =>
+                {
+                    backend.StoreKv(rows.WithRows(count), cache, attention, batch);
+                    backend.Attention(target.WithRows(count), rows.WithRows(count), cache, attention, batch);
+                });
+                backend.Collect(ticket, new int[batch.LogitRowCount]);
+            }
+
+            AssertClose(output.WithRows(batch.TokenCount), type, slack: 1.5f);
+        }
+    }
+
     [TestCase(DType.F32, DType.F32)]
     [TestCase(DType.BF16, DType.F32)]
     [TestCase(DType.F16, DType.F16)]
@@ -187,73 +228,4 @@ public sealed class CudaStepTests(bool hopper) : CudaFixture
 
     private RaggedBatch _batch = null!;
     private Twin _rotary, _slopes, _gamma, _scales;
-
-    private void Prepare(StepLimits limits, int heads, int kvHeads, int headDim, DType type)
-    {
-        ModelShape shape = new() { Layers = 1, HiddenSize = 64, VocabularySize = Vocabulary, MlpColumns = 64, Heads = heads, KvHeads = kvHeads, HeadDim = headDim, MaxContext = 400, WeightType = type };
-        Cuda.Prepare(shape, limits);
-        Reference.Prepare(shape, limits);
-    }
-
-    private Twin Rotary(int positions, int columns)
-    {
-        float[] values = new float[positions * columns];
-        for (int position = 0; position < positions; position++)
-        {
-            for (int i = 0; i < columns / 2; i++)
-            {
-                double angle = position * Math.Pow(10000, -2.0 * i / columns);
-                (values[(position * columns) + i], values[(position * columns) + (columns / 2) + i]) = ((float)Math.Cos(angle), (float)Math.Sin(angle));
-            }
-        }
-        return Make(DType.F32, DType.F32, positions, columns, values, weights: false);
-    }
-
-    private void Refill(Twin twin, DType type)
-    {
-        float[] values = Values(type, twin.Cuda.Rows * twin.Cuda.Columns, 2);
-        Cuda.Upload(System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(values), DType.F32, twin.Cuda);
-        Reference.Upload(System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(values), DType.F32, twin.Reference);
-    }
-
-    /// <summary>Sequences with scattered blocks that grow from step to step.</summary>
-    private sealed class Pool
-    {
-        private readonly StepLimits _limits;
-        private readonly int[][] _blocks;
-        private readonly int[] _lengths;
-        private readonly bool[] _sent;
-        private readonly Random _random;
-
-        public Pool(StepLimits limits, Random random)
-        {
-            (_limits, _random) = (limits, random);
-            int[] all = [.. Enumerable.Range(0, limits.Sequences * limits.BlocksPerSequence)];
-            random.Shuffle(all);
-            _blocks = [.. all.Chunk(limits.BlocksPerSequence)];
-            _lengths = new int[limits.Sequences];
-            _sent = new bool[limits.Sequences];
-        }
-
-        public RaggedBatch Batch((int Slot, int Count)[] step)
-        {
-            RaggedBatch batch = new(_limits);
-            batch.Clear();
-            foreach ((int slot, int count) in step)
-            {
-                if (!_sent[slot])
-                {
-                    _sent[slot] = true;
-                    batch.SetSampling(slot, SamplingParameters.Greedy.ForSlot(0, 1));
-                }
-                int size = _limits.BlockSize;
-                for (int i = (_lengths[slot] + size - 1) / size; i < (_lengths[slot] + count + size - 1) / size; i++) batch.SetBlock(slot, i, _blocks[slot][i]);
-                int[] tokens = [.. Enumerable.Range(0, count).Select(_ => _random.Next(Vocabulary))];
-                batch.AddSequence(slot, tokens, _lengths[slot], _blocks[slot]);
-                batch.AddLogitRow();
-                _lengths[slot] += count;
-            }
-            return batch;
-        }
-    }
 }
