@@ -175,7 +175,6 @@ DEVICE void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "
 DEVICE void wgmma_finish() { wgmma_commit(); wgmma_wait(); }
 // Operand whose rows are k, with 128-byte swizzle: 1024 bytes between groups of 8 rows, `panel` bytes between panels of 64 columns.
 DEVICE u64 wgmma_operand_by_rows(u32 address, u32 panel) { return (u64)((address & 0x3ffff) >> 4) | (u64)(panel >> 4) << 16 | 64ull << 32 | 1ull << 62; }
-DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 // Until all but the last N groups are done.
 template <int N> DEVICE void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(N) : "memory"); }
 // Keeps the compiler from reading sums before the wait above.
