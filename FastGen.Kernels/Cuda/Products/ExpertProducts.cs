@@ -20,7 +20,7 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
 
     private readonly GemvExperts _gemv = new(device, kernels);
     private readonly StreamedExperts _streamed = new(device, kernels);
-    private readonly SkinnyExperts _skinny = new(kernels);
+    private readonly SkinnyExperts _skinny = new(device, kernels);
     private readonly TiledExperts _tiled = new(device, kernels);
 
     /// <summary>output += Σ over the chosen experts of probability · expert(norm(input)).</summary>

@@ -6,13 +6,13 @@ using FastGen.Kernels.Cuda.Interop;
 namespace FastGen.Kernels.Cuda.Products;
 
 /// <summary>Products of experts with up to about 128 visits each, on Hopper: experts_skinny.cu.</summary>
-internal sealed class SkinnyExperts(KernelLibrary kernels)
+internal sealed class SkinnyExperts(CudaDevice device, KernelLibrary kernels)
 {
     private const int BlockColumns = 64;
     private const int Tile = 128;
     private const int MostStages = 8;
 
-    // Two CTAs a multiprocessor.
+    private const int CtasAMultiprocessor = 2;
     private const int RingBytes = 100 << 10;
     private const int Alignment = 1024;
 
@@ -33,7 +33,7 @@ internal sealed class SkinnyExperts(KernelLibrary kernels)
             Out = output.Type,
             Activation = activation ?? Activation.None,
             Gated = gated,
-            Shape = (Tile, rows, 1, stages),
+            Shape = (rows, stages, 0, 0),
         };
         SkinnyArguments arguments = new()
         {
@@ -46,8 +46,8 @@ internal sealed class SkinnyExperts(KernelLibrary kernels)
             Columns = weight.Columns,
         };
         int units = Math.Min(routes.Visits, experts + (routes.Visits / rows));
-        int sharedBytes = Math.Max(Math.Max(stages * stageBytes, rows * (Tile + 4) * sizeof(float)), (experts + 1) * sizeof(int)) + Alignment;
-        kernels.Get("experts_skinny", "experts_skinny", constants).Launch(arguments, (tiles * units, 1, 1), threads: 160, sharedBytes);
+        int sharedBytes = (stages * stageBytes) + ((experts + 1) * sizeof(int)) + Alignment;
+        kernels.Get("experts_skinny", "experts_skinny", constants).Launch(arguments, (Math.Min(tiles * units, CtasAMultiprocessor * device.Multiprocessors), 1, 1), threads: 160, sharedBytes);
     }
 
     private static bool Serves(Tensor weight) => weight.Type != DType.F32 && weight.Columns % 8 == 0 && weight.Columns >= 2 * BlockColumns;

@@ -1,19 +1,15 @@
-// Products of up to 128 rows an expert on Hopper: output = activation(gate) ⊙ up, or plain. BM weight rows a CTA, BN visits; tensor maps bring stages
-// of 64-column blocks of both into shared memory in the swizzled layout that wgmma reads; one warp loads, one warpgroup multiplies. There are
-// CTAs for the most units of BN visits that there could be; those without one return. Gated: a tile holds as many rows of the gate as of the up
-// projection.
+// Products of up to 128 rows an expert on Hopper: output = activation(gate) ⊙ up, or plain. Resident CTAs walk over tiles of 128 weight rows by BN
+// visits; tensor maps bring stages of 64 columns of both into shared memory in the swizzled layout that wgmma reads; one warp loads and runs ahead into
+// the next tile, one warpgroup multiplies. Gated: half of a tile's weight rows are the gate's, so that both factors of an output meet in one thread.
 #include "experts.cuh"
 #include "wgmma.cuh"
 
-#define BM SHAPE_A
-#define BN SHAPE_B
-#define BLOCKS SHAPE_C     // of 64 columns, a stage
-#define STAGES SHAPE_D
-#define TILES (BM / 64)    // of 64 weight rows, for the one warpgroup
+#define BM 128
+#define BN SHAPE_A
+#define STAGES SHAPE_B
 #define OUTS (GATED ? BM / 2 : BM)
-#define STAGE_BYTES ((BM + BN) * 128 * BLOCKS)
-#define INPUT_OFFSET (BM * 128 * BLOCKS)
-#define PITCH (BM + 4)
+#define STAGE_BYTES ((BM + BN) * 128)
+#define INPUT_OFFSET (BM * 128)
 
 struct SkinnyArguments {
     TensorMap weight_map, input_map;   // of all experts' rows; of the visits in order of expert
@@ -22,109 +18,88 @@ struct SkinnyArguments {
     int experts, outputs, columns;
 };
 
-DEVICE void consumers_sync() { asm volatile("bar.sync 1, 128;" ::: "memory"); }
-
 KERNEL __launch_bounds__(160) experts_skinny(const __grid_constant__ SkinnyArguments a) {
     extern __shared__ __align__(1024) char unaligned[];
     __shared__ __align__(8) u64 barriers[2 * STAGES];
     char* shared = (char*)(((u64)unaligned + 1023) & ~(u64)1023);
-    int* starts = (int*)shared;   // before the ring is used
+    int* starts = (int*)(shared + STAGES * STAGE_BYTES);
     u32 ring = shared_address(shared), full = shared_address(barriers), empty = full + 8 * STAGES;
-    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, tiles = (a.outputs + OUTS - 1) / OUTS, first = blockIdx.x % tiles * OUTS;
+    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, tiles = (a.outputs + OUTS - 1) / OUTS, count = (a.columns + 63) / 64, s = 0;
+    u32 parity = 0;
     if (threadIdx.x == 0) {
-        for (int s = 0; s < STAGES; s++) { barrier_init(full + 8 * s, 1); barrier_init(empty + 8 * s, 4); }
+        for (int i = 0; i < STAGES; i++) { barrier_init(full + 8 * i, 1); barrier_init(empty + 8 * i, 4); }
         barrier_init_fence();
     }
     if (GATED) wait_for_previous();
     let_next_start();   // gated: now that routing has ended, so that the next kernel finds `starts` before it waits
     load_starts(starts, a.starts, a.experts);
     __syncthreads();
-    ExpertUnit unit;
-    if (!unit.seek(starts, a.experts, BN, blockIdx.x / tiles, lane)) {
-        wait_for_previous();
-        return;
-    }
-    __syncthreads();
-    int count = (a.columns + 64 * BLOCKS - 1) / (64 * BLOCKS);
 
+    ExpertUnit unit;
     if (warp == 4) {
-        if (lane == 0) {
-            publish_to_wgmma();   // the ring held `starts`
-            int row = unit.expert * (GATED ? 2 : 1) * a.outputs + first;
-            auto load_weights = [&](int i, int s) {
-                barrier_expect(full + 8 * s, STAGE_BYTES);
-#pragma unroll
-                for (int k = 0; k < BLOCKS; k++) {
-                    int column = (i * BLOCKS + k) * 64;
-                    u32 target = ring + s * STAGE_BYTES + k * BM * 128;
-                    tensor_copy(target, &a.weight_map, column, row, full + 8 * s);
-                    if (GATED) tensor_copy(target + BM / 2 * 128, &a.weight_map, column, a.outputs + row, full + 8 * s);
-                }
+        for (int tile = blockIdx.x; unit.seek(starts, a.experts, BN, tile / tiles, lane); tile += gridDim.x) {
+            int row = unit.expert * (GATED ? 2 : 1) * a.outputs + tile % tiles * OUTS, block = 0;
+            auto load_weights = [&](int i, int slot) {
+                u32 target = ring + slot * STAGE_BYTES;
+                barrier_expect(full + 8 * slot, STAGE_BYTES);
+                tensor_copy(target, &a.weight_map, i * 64, row, full + 8 * slot);
+                if (GATED) tensor_copy(target + OUTS * 128, &a.weight_map, i * 64, a.outputs + row, full + 8 * slot);
             };
-            auto load_input = [&](int i, int s) {
-#pragma unroll
-                for (int k = 0; k < BLOCKS; k++) tensor_copy(ring + s * STAGE_BYTES + INPUT_OFFSET + k * BN * 128, &a.input_map, (i * BLOCKS + k) * 64, unit.first, full + 8 * s);
-            };
-            int early = min(STAGES, count);
-            for (int i = 0; i < early; i++) load_weights(i, i);
-            if (!GATED) wait_for_previous();
-            for (int i = 0; i < early; i++) load_input(i, i);
-            int s = 0;
-            u32 parity = 0;
-            for (int i = early; i < count; i++) {
-                barrier_wait(empty + 8 * s, parity);
-                load_weights(i, s);
-                load_input(i, s);
+            auto load_input = [&](int i, int slot) { tensor_copy(ring + slot * STAGE_BYTES + INPUT_OFFSET, &a.input_map, i * 64, unit.first, full + 8 * slot); };
+            if (lane == 0 && tile == blockIdx.x) {   // weights are on their way before the previous kernel ends
+                int early = min(STAGES, count);
+                for (; block < early; block++) load_weights(block, block);
+                if (!GATED) wait_for_previous();
+                for (int i = 0; i < early; i++) load_input(i, i);
+                s = early % STAGES;
+                parity = early == STAGES;
+            }
+            for (; lane == 0 && block < count; block++) {
+                barrier_wait(empty + 8 * s, parity ^ 1);   // passes at once in the first round
+                load_weights(block, s);
+                load_input(block, s);
                 if (++s == STAGES) { s = 0; parity ^= 1; }
             }
+            __syncwarp();
         }
         return;
     }
 
     if (!GATED) wait_for_previous();
-    float sums[TILES][BN / 2];
+    for (int tile = blockIdx.x; unit.seek(starts, a.experts, BN, tile / tiles, lane); tile += gridDim.x) {
+        float sums[2][BN / 2];   // of 64 weight rows each
 #pragma unroll
-    for (int i = 0; i < TILES; i++)
+        for (int i = 0; i < 2; i++)
 #pragma unroll
-        for (int j = 0; j < BN / 2; j++) sums[i][j] = 0.f;
-    int s = 0;
-    u32 parity = 0;
-    for (int b = 0; b < count; b++) {
-        barrier_wait(full + 8 * s, parity);
-        u32 weights = ring + s * STAGE_BYTES, input = weights + INPUT_OFFSET;
-        wgmma_begin();
+            for (int j = 0; j < BN / 2; j++) sums[i][j] = 0.f;
+        for (int block = 0; block < count; block++) {
+            barrier_wait(full + 8 * s, parity);
+            u32 weights = ring + s * STAGE_BYTES, input = weights + INPUT_OFFSET;
+            wgmma_begin();
 #pragma unroll
-        for (int k = 0; k < 4 * BLOCKS; k++)
+            for (int k = 0; k < 4; k++)
 #pragma unroll
-            for (int i = 0; i < TILES; i++)
-                Wgmma<T_WEIGHT, BN>::add(sums[i], wgmma_operand(weights + (k / 4) * BM * 128 + i * 8192 + (k % 4) * 32), wgmma_operand(input + (k / 4) * BN * 128 + (k % 4) * 32));
-        wgmma_finish();
-        if (lane == 0) barrier_arrive(empty + 8 * s);
-        if (++s == STAGES) { s = 0; parity ^= 1; }
-    }
-
-    // The finished tile goes through shared memory, [BN][PITCH]; the ring is free by now.
-    float* tile = (float*)shared;
-    consumers_sync();
-#pragma unroll
-    for (int i = 0; i < TILES; i++) {
-        int m = i * 64 + warp * 16 + (lane >> 2);
-#pragma unroll
-        for (int j = 0; j < BN / 2; j++) tile[((j >> 2) * 8 + (lane & 3) * 2 + (j & 1)) * PITCH + m + (j & 2) * 4] = sums[i][j];
-    }
-    consumers_sync();
-    for (int v = threadIdx.x; v < (unit.end - unit.first) * (OUTS / 4); v += 128) {
-        int row = v / (OUTS / 4), column = v % (OUTS / 4) * 4, output = first + column;
-        if (output >= a.outputs) continue;
-        float4 t = *(const float4*)(tile + row * PITCH + column);
-        float values[4] = {t.x, t.y, t.z, t.w};
-        if (GATED) {
-            float4 u = *(const float4*)(tile + row * PITCH + BM / 2 + column);
-            float up[4] = {u.x, u.y, u.z, u.w};
-            for (int i = 0; i < 4; i++) values[i] = activate<ACTIVATION>(values[i]) * up[i];
+                for (int i = 0; i < 2; i++) Wgmma<T_WEIGHT, BN>::add(sums[i], wgmma_operand(weights + i * 8192 + k * 32), wgmma_operand(input + k * 32));
+            wgmma_finish();
+            if (lane == 0) barrier_arrive(empty + 8 * s);
+            if (++s == STAGES) { s = 0; parity ^= 1; }
         }
-        T_OUT* to = a.output + (i64)(unit.first + row) * a.outputs + output;
-        if constexpr (sizeof(T_OUT) == 4) *(float4*)to = make_float4(values[0], values[1], values[2], values[3]);
-        else for (int i = 0; i < 4; i++) to[i] = from_float<T_OUT>(values[i]);
+        wgmma_settle(sums[0]);
+        wgmma_settle(sums[1]);
+
+        int visits = unit.end - unit.first, first = tile % tiles * OUTS + warp * 16 + (lane >> 2);
+        T_OUT* output = a.output + (i64)unit.first * a.outputs;
+#pragma unroll
+        for (int j = 0; j < BN / 2; j++) {
+            int visit = (j >> 2) * 8 + (lane & 3) * 2 + (j & 1), m = first + (j & 2) * 4;
+            if (visit >= visits) continue;
+            T_OUT* to = output + (i64)visit * a.outputs + m;
+            if (GATED) {
+                if (m < a.outputs) *to = from_float<T_OUT>(activate<ACTIVATION>(sums[0][j]) * sums[1][j]);
+            } else {
+                if (m < a.outputs) *to = from_float<T_OUT>(sums[0][j]);
+                if (m + 64 < a.outputs) to[64] = from_float<T_OUT>(sums[1][j]);
+            }
+        }
     }
 }
