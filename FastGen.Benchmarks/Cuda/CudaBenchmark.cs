@@ -8,9 +8,9 @@ namespace FastGen.Benchmarks.Cuda;
 
 /// <summary>
 /// What the device can do and what steps of two model shapes reach of it, in one run:
-/// `cuda [--json FILE] [--shape llama|qwen] [--detail] [--decode] [--prompts] [--skinny ROWS] [--upload [GIGABYTES]]`. --decode leaves the prompts out, --prompts takes
+/// `cuda [--json FILE] [--shape llama|qwen] [--detail] [--decode] [--prompts] [--skinny ROWS] [--deterministic] [--upload [GIGABYTES]] [--sampling]`. --decode leaves the prompts out, --prompts takes
 /// them apart, --detail does so with decode steps, --skinny sets the rows up to which products have own kernels, --upload
-/// measures nothing but how fast a checkpoint is loaded.
+/// measures nothing but how fast a checkpoint is loaded, --sampling nothing but drawing.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
 /// </summary>
 public static class CudaBenchmark
@@ -29,9 +29,11 @@ public static class CudaBenchmark
         Console.WriteLine(probe);
         if (!probe.IsUsable) return 1;
         if (args.Contains("--upload")) return UploadBenchmark.Run(double.Parse(Option(args, "--upload") ?? "8", CultureInfo.InvariantCulture));
+        if (args.Contains("--sampling")) return SamplingBenchmark.Run();
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
         _options = Option(args, "--skinny") is { } rows ? new CudaOptions { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) } : new CudaOptions();
+        _options = _options with { Deterministic = args.Contains("--deterministic") };
         double readRate, productRate;
         using (CudaBackend backend = new()) (readRate, productRate) = MeasureLimits(backend);
         if (args.Contains("--prompts"))
