@@ -52,6 +52,26 @@ public sealed class CudaMemoryTests
     }
 
     [Test]
+    public async Task Step_MetadataOutgrown_ReplacesItsBuffers()
+    {
+        using CudaBackend backend = new();
+        using LlmEngine engine = new(ModelLoader.Load(DefaultModel.Folder, backend).Model, [], new EngineOptions { TokenBudget = 512, CacheTokens = 2048, MaxSequences = 4 });
+        async Task<long> BytesAfter(int stopTokens)
+        {
+            // Stop tokens are suppressed until the minimum is reached; a request alone has room for 64.
+            SamplingParameters sampling = SamplingParameters.Greedy with { MaxNewTokens = 12, MinNewTokens = 10, StopTokenIds = [.. Enumerable.Range(5, stopTokens)] };
+            List<int>[] results = [await LlmEngineTests.Tokens(engine.Submit([1, 2, 3], sampling)), await LlmEngineTests.Tokens(engine.Submit([1, 2, 3], sampling))];
+            Assert.That(results[1], Is.EqualTo(results[0]));
+            Assert.That(results[0].Take(10), Has.None.InRange(5, 4 + stopTokens));
+            return backend.AllocatedBytes;
+        }
+        long first = await BytesAfter(100), second = await BytesAfter(1000);
+        // Room for twice as many as asked: the new buffer beside the old one would be more.
+        Assert.That(second - first, Is.LessThanOrEqualTo((2 * (1000 - 100) * sizeof(int)) + 16));
+        Assert.That(await BytesAfter(1000), Is.EqualTo(second));
+    }
+
+    [Test]
     public void Dispose_AfterSeveralPipelines_ReturnsDeviceAndManagedMemory()
     {
         // Keeps the context, and with it what CUDA itself loads once.
