@@ -109,6 +109,9 @@ internal sealed unsafe class CudaDevice : IDisposable
         if (_pinnedMemory.Remove(address)) _ = CudaDriver.cuMemFreeHost(address);
     }
 
+    /// <summary>Whether a fault has made the device useless to this process; another library's call may have been the first to meet it.</summary>
+    public bool IsLost => CudaException.Loses(CudaDriver.cuStreamQuery(Stream));
+
     /// <summary>Free and total bytes of the device's memory.</summary>
     public static (long Free, long Total) Memory()
     {
