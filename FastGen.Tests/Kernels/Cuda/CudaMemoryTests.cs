@@ -78,7 +78,8 @@ public sealed class CudaMemoryTests
         using CudaDevice device = new(0);
         LoadAndGenerate();
         string figures = "";
-        // Other programs may use the device meanwhile: what is lost stays lost, so one quiet round is proof.
+        bool disturbed = false;
+        // What is lost stays lost, so one round that no other program disturbs is proof.
         for (int attempt = 0; attempt < 4; attempt++)
         {
             (long managed, long free) = Memory(device);
@@ -87,7 +88,9 @@ public sealed class CudaMemoryTests
             figures = $"managed {managed:N0} before and {managedAfter:N0} after, free on the device {free:N0} before and {freeAfter:N0} after three pipelines";
             TestContext.Out.WriteLine(figures);
             if (Math.Abs(free - freeAfter) < Megabyte && managedAfter - managed < Megabyte) return;
+            disturbed |= IsDisturbed();
         }
+        if (disturbed) Assert.Ignore($"Other programs take and free memory of the device meanwhile: {figures}");
         Assert.Fail(figures);
     }
 
@@ -154,6 +157,18 @@ public sealed class CudaMemoryTests
     {
         using Pipeline pipeline = Pipeline.Load(DefaultModel.Folder, new PipelineOptions { Device = ComputeDevice.Cuda(), Engine = new EngineOptions { TokenBudget = 256, CacheTokens = 4096 } });
         Assert.That(pipeline.Generate(["Once upon a time", "Mia"], SamplingParameters.Greedy with { MaxNewTokens = 40 }), Has.Count.EqualTo(2));
+    }
+
+    // Whether free memory changes while this process does nothing.
+    private static bool IsDisturbed()
+    {
+        long free = CudaDevice.Memory().Free;
+        for (int i = 0; i < 20; i++)
+        {
+            Thread.Sleep(50);
+            if (CudaDevice.Memory().Free != free) return true;
+        }
+        return false;
     }
 
     private static (long Managed, long Free) Memory(CudaDevice device)
