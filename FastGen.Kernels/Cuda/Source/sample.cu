@@ -7,6 +7,8 @@
 #define THREADS 1024
 #define WARPS 32
 #define ONE 1099511627776.f   // 2^40
+#define COPIES 4
+#define LISTED 4096
 #define REACHES 5              // 1, 2, 4, 8, 16 below the largest: beyond 28 a mass is 0
 
 struct SampleArguments {
@@ -48,7 +50,9 @@ DEVICE u64 block_sum64(u64 v, u64* parts) {
 }
 
 struct Shared {
-    u64 histogram[4][256];
+    u64 histogram[COPIES][256];
+    float listed[LISTED];
+    int list_length;
     u64 parts[WARPS];
     u64 remaining, at_key;
     u32 digit;
@@ -150,6 +154,7 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
                 if (ordered(v) < low) return;
                 u64 weight = counting ? 1 : mass(v);
                 total += weight;
+                if (v < top - (1 << (REACHES - 1))) return;
 #pragma unroll
                 for (int r = 0; r < REACHES; r++) if (v >= top - (1 << r)) within[r] += weight;
             });
@@ -168,25 +173,35 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
         // Finds the key at which the running sum over falling keys first exceeds `target`; leaves in s.remaining what of the target is left within
         // that key, and in s.at_key the key's weight.
         auto select = [&](u64 target, bool counting) {
-            u32 prefix = 0;
-            if (tid == 0) s.remaining = target;
+            u32 prefix = 0, high = ordered(top);
+            bool listing = true, listed = false;   // the first pass lists what it finds; if there is room for all, later passes go through the list
+            if (tid == 0) { s.remaining = target; s.list_length = 0; }
             for (int shift = 24; shift >= 0; shift -= 8) {
-                for (int i = tid; i < 1024; i += THREADS) (&s.histogram[0][0])[i] = 0;
+                if (shift && low >> shift == high >> shift) { prefix = high >> shift << shift; continue; }   // all share this digit
+                for (int i = tid; i < COPIES * 256; i += THREADS) (&s.histogram[0][0])[i] = 0;
                 __syncthreads();
-                for_each_logit<THREADS>(logits, n, [&](float logit, int) {
-                    float v = value(logit);
+                u32 digit = 0;   // weight of one digit is held back until another comes
+                u64 held = 0;
+                auto add = [&](float v) {
                     u32 key = ordered(v);
                     if (key < low || (shift < 24 && (key >> (shift + 8)) != (prefix >> (shift + 8)))) return;
-                    u64 weight = counting ? 1 : mass(v);
-                    if (weight) atomicAdd(&s.histogram[warp & 3][(key >> shift) & 255], weight);
-                });
+                    if (listing) { int at = atomicAdd(&s.list_length, 1); if (at < LISTED) s.listed[at] = v; }
+                    if (held && digit != ((key >> shift) & 255)) { atomicAdd(&s.histogram[warp % COPIES][digit], held); held = 0; }
+                    digit = (key >> shift) & 255;
+                    held += counting ? 1 : mass(v);
+                };
+                if (listed) for (int i = tid; i < s.list_length; i += THREADS) add(s.listed[i]);
+                else for_each_logit<THREADS>(logits, n, [&](float logit, int) { add(value(logit)); });
+                if (held) atomicAdd(&s.histogram[warp % COPIES][digit], held);
                 __syncthreads();
+                if (listing) { listing = false; listed = s.list_length <= LISTED; }
                 if (warp == 0) {
                     // Lane l owns 8 digits, in the order of the walk.
                     u64 own[8], sum = 0;
                     for (int j = 0; j < 8; j++) {
                         int digit = 255 - (lane * 8 + j);
-                        own[j] = s.histogram[0][digit] + s.histogram[1][digit] + s.histogram[2][digit] + s.histogram[3][digit];
+                        own[j] = 0;
+                        for (int c = 0; c < COPIES; c++) own[j] += s.histogram[c][digit];
                         sum += own[j];
                     }
                     u64 before = sum;
