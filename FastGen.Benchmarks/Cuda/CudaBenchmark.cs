@@ -9,7 +9,7 @@ namespace FastGen.Benchmarks.Cuda;
 
 /// <summary>
 /// What the device can do and what steps of two model shapes reach of it, in one run:
-/// `cuda [--json FILE] [--shape llama|qwen|mixtral|phi2] [--detail] [--decode] [--prompts] [--skinny ROWS]`. --decode leaves the prompts out, --prompts takes them
+/// `cuda [--json FILE] [--shape llama|qwen|mixtral|phi2] [--detail] [--decode] [--prompts] [--skinny ROWS] [--deterministic]`. --decode leaves the prompts out, --prompts takes them
 /// apart (every kernel of a chunk against its limit), --detail does so with decode steps, --skinny sets the rows up to which products have own kernels.
 /// `cuda --products`, `--gaps`, `--experts`, `--attention`, `--sampling` and `--upload [GIGABYTES]` are measurements of their own.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
@@ -30,9 +30,10 @@ public static class CudaBenchmark
         Console.WriteLine(probe);
         if (!probe.IsUsable) return 1;
         if (args.Contains("--upload")) return UploadBenchmark.Run(double.Parse(Option(args, "--upload") ?? "8", CultureInfo.InvariantCulture));
+        if (args.Contains("--sampling")) return SamplingBenchmark.Run();
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
-        _options = new CudaOptions();
+        _options = new CudaOptions { Deterministic = args.Contains("--deterministic") };
         if (Option(args, "--skinny") is { } rows) _options = _options with { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) };
         if (args.Contains("--no-prepared")) _options = _options with { PreparesNorms = false };
         if (args.Contains("--products"))

@@ -21,11 +21,11 @@ public sealed unsafe partial class CudaBackend
         {
             return Start(batch, forward);
         }
-        catch (CudaException exception) when (exception.LosesDevice)
+        catch (CudaException exception) when (exception.LosesDevice || _device.IsLost)
         {
             throw Lost(exception);
         }
-        catch (CudaException exception) when (exception.Code == Interop.CudaDriver.OutOfMemory)
+        catch (CudaException exception) when (exception.LacksMemory)
         {
             // Modules and recorded steps take memory of their own.
             throw _device.OutOfMemory($"what {exception.Call} needs", exception);
@@ -40,7 +40,7 @@ public sealed unsafe partial class CudaBackend
             _device.MakeCurrent();
             Steps.Collect(ticket, tokens);
         }
-        catch (CudaException exception) when (exception.LosesDevice)
+        catch (CudaException exception) when (exception.LosesDevice || _device.IsLost)
         {
             throw Lost(exception);
         }
@@ -54,7 +54,7 @@ public sealed unsafe partial class CudaBackend
             _device.MakeCurrent();
             Steps.CollectLogProbabilities(ticket, target);
         }
-        catch (CudaException exception) when (exception.LosesDevice)
+        catch (CudaException exception) when (exception.LosesDevice || _device.IsLost)
         {
             throw Lost(exception);
         }
