@@ -61,16 +61,16 @@ public sealed partial class LlmEngine : IDisposable
         _runner = new ModelRunner(model, cache, new Activations(_backend, _shape, sizes.Limits));
         StepWarmUp.Run(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext);
         _blocks = new BlockAllocator(sizes.Blocks, options.BlockSize);
-        int stepTokens = sizes.Limits.Tokens;
+        int stepTokens = sizes.Limits.Tokens, quietTokens = 0;
         if (options.TokenBudget is null && options.Scheduler.SplitFuse)
         {
-            Calibration = TokenBudgetCalibration.Measure(_backend, _runner, sizes.Limits, _shape.VocabularySize, Math.Min(stepTokens, Math.Min(MaxContext, sizes.Blocks * options.BlockSize)));
+            Calibration = TokenBudgetCalibration.Measure(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext);
             if (options.Scheduler.TargetTimeBetweenTokens is { } target) _budgetController = new TokenBudgetController(Calibration, target, stepTokens);
-            else stepTokens = Calibration.TokenBudget;
+            else (stepTokens, quietTokens) = (Calibration.TokenBudget, Calibration.QuietTokenBudget);
             Log.Calibrated(_logger, Calibration);
         }
         int watermark = (int)Math.Ceiling(options.Watermark * sizes.Blocks);
-        _scheduler = new Scheduler(_blocks, new SchedulerLimits(stepTokens, options.MaxSequences, _shape.CacheWindow, watermark, options.Scheduler.SplitFuse));
+        _scheduler = new Scheduler(_blocks, new SchedulerLimits(stepTokens, options.MaxSequences, _shape.CacheWindow, watermark, quietTokens, options.Scheduler.SplitFuse));
         if (_budgetController is not null) _scheduler.TokenBudget = _budgetController.Budget;
         _steps = [new EngineStep(sizes.Limits), new EngineStep(sizes.Limits)];
         UpdateStatistics();
@@ -196,7 +196,7 @@ public sealed partial class LlmEngine : IDisposable
         [LoggerMessage(Level = LogLevel.Information, Message = "Engine on {Backend}: {TokenBudget} tokens a step, cache of {Blocks} blocks of {BlockSize} tokens ({Megabytes} MiB), context {MaxContext}.")]
         public static partial void Started(ILogger logger, string backend, int tokenBudget, int blocks, int blockSize, long megabytes, int maxContext);
 
-        [LoggerMessage(Level = LogLevel.Debug, Message = "Steps of one prompt:\n{Curve}")]
+        [LoggerMessage(Level = LogLevel.Debug, Message = "Steps as calibrated:\n{Curve}")]
         public static partial void Calibrated(ILogger logger, TokenBudgetCalibration curve);
 
         [LoggerMessage(Level = LogLevel.Error, Message = "A step of {Requests} requests failed; they end, others go on.")]

@@ -43,7 +43,8 @@ internal static class UploadBenchmark
                     load = Math.Max(load, bytes / Load(folder));
                 }
             }
-            double limit = Math.Min(read, copy);
+            double limit = Math.Min(read, copy), pinning = Seconds(() => Pin(4 * (16 << 20))), allocating = Seconds(() => Allocate(bytes));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"making a device and 64 MB of pinned memory takes {1e3 * pinning:F0} ms, making a backend and that many bytes on the device {1e3 * allocating:F0} ms, making either alone {1e3 * Seconds(() => Pin(16)):F0} and {1e3 * Seconds(() => Allocate(16)):F0} ms"));
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"upload of {bytes / 1e9:F1} GB from the file cache: read {read / 1e9:F1} GB/s by {Readers} threads, copied from pinned memory {copy / 1e9:F1} GB/s, loaded {load / 1e9:F1} GB/s ({load / limit:P0} of the slower of the two)"));
             return 0;
         }
@@ -92,6 +93,20 @@ internal static class UploadBenchmark
             _ = ModelLoader.Load(folder, backend);
             backend.Download(one, value);
         });
+    }
+
+    private static void Pin(long bytes)
+    {
+        using CudaDevice device = new(0);
+        device.AllocatePinned(bytes, clear: false);
+    }
+
+    private static void Allocate(long bytes)
+    {
+        const int Rows = Intermediate, Columns = Hidden;
+        using CudaBackend backend = new();
+        for (long at = 0; at < bytes; at += 2L * Rows * Columns) backend.AllocateWeights(DType.BF16, Rows, Columns);
+        backend.Download(backend.Allocate(DType.F32, 1, 1), new float[1]);
     }
 
     private static void WriteCheckpoint(string folder, string file, double gigabytes)

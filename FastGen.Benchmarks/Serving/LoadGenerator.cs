@@ -21,6 +21,8 @@ internal sealed record ServingRun(LoadPoint Point, IReadOnlyList<MeasuredRequest
 /// <summary>Sends a workload to an engine, each request from a consumer of its own that notes when its tokens come.</summary>
 internal sealed class LoadGenerator(ServingEngine serving)
 {
+    private const int MostWarmUpClients = 16;
+
     // Greedy and past every stop token, so that the lengths are those that were drawn.
     private static SamplingParameters Sampling(int outputTokens) => new() { Temperature = 0, MaxNewTokens = outputTokens, IgnoreEndOfSequence = true };
 
@@ -36,14 +38,11 @@ internal sealed class LoadGenerator(ServingEngine serving)
         return new ServingRun(point with { Policy = policy.Name }, requests, steps);
     }
 
-    /// <summary>
-    /// Runs what compiles kernels, records steps and compiles this program, so that no measured step is the first of its kind: <paramref name="clients"/> requests of a
-    /// workload with outputs of all lengths, so that steps of every number of decodes come, twice.
-    /// </summary>
+    /// <summary>Requests with outputs of several lengths before what is measured, so that this program is compiled and the device is warm; the engine has run steps of all sizes at load.</summary>
     public async Task WarmUpAsync(Workload workload, int clients)
     {
-        RequestPlan[] plans = [.. Enumerable.Range(0, clients).Select(i => workload.Requests[i % workload.Requests.Count] with { Index = i, OutputTokens = 4 + (2 * i) })];
-        for (int turn = 1; turn <= 2; turn++) await ClosedLoopAsync(workload with { Requests = plans, Seed = workload.Seed + turn }, clients, Stopwatch.GetTimestamp()).ConfigureAwait(false);
+        RequestPlan[] plans = [.. workload.Requests.Take(Math.Min(clients, MostWarmUpClients)).Select((plan, i) => plan with { OutputTokens = 8 + (4 * i) })];
+        await ClosedLoopAsync(workload with { Requests = plans, Seed = workload.Seed + 1 }, clients, Stopwatch.GetTimestamp()).ConfigureAwait(false);
     }
 
     // As many requests as there are clients run at any time, in the workload's order.

@@ -23,6 +23,13 @@ internal sealed class ResultFiles : IDisposable
         _summary.Flush();
     }
 
+    /// <summary>Adds a line of another kind to the summary.</summary>
+    public void Add(Action<Utf8JsonWriter> write)
+    {
+        Line(_summary, write);
+        _summary.Flush();
+    }
+
     public void Add(ServingRun run)
     {
         Line(_summary, run.Point.Write);

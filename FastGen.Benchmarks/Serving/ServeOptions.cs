@@ -38,6 +38,7 @@ internal sealed record ServeOptions
           --points LIST        closed: takes the place of the three above: peers (those of the peers' scripts), all,
                                or PROMPT,OUTPUT@CLIENTS,CLIENTS;PROMPT,OUTPUT@…
           --loads FILE         closed: exactly these requests, as lengths writes them and peers send them
+          --offline on|off     closed: afterwards batches that come at once, as offline benchmarks send them   (off)
           --rates A,B,…        poisson: requests a second, a point each            (1)
           --requests N         of a point; trace: the first N                      (by the clients; 30 s of a rate; all)
           --trace FILE         CSV or JSON lines, or a file of $FASTGEN_CONFORMANCE/traces
@@ -72,6 +73,9 @@ internal sealed record ServeOptions
 
     /// <summary>Means of prompt and output with the numbers of clients that send them; null for every pair of <see cref="Lengths"/> and <see cref="Clients"/>.</summary>
     public IReadOnlyList<ClosedLoad>? Points { get; init; }
+
+    /// <summary>Whether offline batches follow the closed loops.</summary>
+    public bool Offline { get; init; }
 
     /// <summary>A file of loads (see <see cref="ServeMode.Lengths"/>), which takes the place of the points.</summary>
     public string? Loads { get; init; }
@@ -155,7 +159,8 @@ internal sealed record ServeOptions
                 "--fault-share" => options with { FaultShare = Share(name, value) },
                 "--budget" => options with { Budgets = Integers(name, value) },
                 "--target-ms" => options with { TargetMilliseconds = [.. value.Split(',').Select(part => Number(name, part))] },
-                "--split-fuse" => options with { SplitFuse = value == "on" || (value == "off" ? false : throw new ArgumentException($"--split-fuse is {value}; it must be on or off.")) },
+                "--split-fuse" => options with { SplitFuse = Switch(name, value) },
+                "--offline" => options with { Offline = Switch(name, value) },
                 "--cache-tokens" => options with { CacheTokens = Integer(name, value) },
                 "--sequences" => options with { Sequences = Integer(name, value) },
                 "--context" => options with { Context = Integer(name, value) },
@@ -194,6 +199,13 @@ internal sealed record ServeOptions
 
     private static int Integer(string name, string value) =>
         int.TryParse(value, NumberStyles.None, null, out int number) && number > 0 ? number : throw new ArgumentException($"{name} has {value}; it must be a whole number above 0.");
+
+    private static bool Switch(string name, string value) => value switch
+    {
+        "on" => true,
+        "off" => false,
+        _ => throw new ArgumentException($"{name} is {value}; it must be on or off."),
+    };
 
     private static double Number(string name, string value) =>
         double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && double.IsFinite(number) && number > 0 ? number : throw new ArgumentException($"{name} has {value}; it must be a number above 0.");

@@ -43,7 +43,8 @@ public interface IBackend : IDisposable
     void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0);
 
     /// <summary>
-    /// Host memory from which <see cref="Upload"/> reads fastest: to be filled, by any number of threads, and given to it. Valid until the next call of either.
+    /// Host memory from which <see cref="Upload"/> reads fastest: to be filled, by any number of threads, and given to it whole. Two may be out at once, and come back in
+    /// order; meanwhile nothing else is uploaded or downloaded.
     /// </summary>
     Memory<byte> UploadBuffer(int bytes);
 

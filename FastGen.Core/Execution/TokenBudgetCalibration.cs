@@ -5,8 +5,8 @@ using FastGen.Compute;
 
 namespace FastGen;
 
-/// <summary>One measured point: a step of this many prompt tokens takes this long.</summary>
-/// <param name="Tokens">Tokens in the step.</param>
+/// <summary>One measured point: a step of this many tokens takes this long.</summary>
+/// <param name="Tokens">Tokens in the step: some decodes, and a prompt's chunk for the rest.</param>
 /// <param name="Duration">The lower quartile of the repetitions, fitted so that larger steps never take less.</param>
 public readonly record struct CalibrationPoint(int Tokens, TimeSpan Duration)
 {
@@ -15,9 +15,10 @@ public readonly record struct CalibrationPoint(int Tokens, TimeSpan Duration)
 }
 
 /// <summary>
-/// Measures steps of growing size and chooses the token budget from the curve (the choice that DeepSpeed-FastGen leaves to its user). Larger
-/// steps give more tokens a second, but every running request waits a whole step for its next token: the budget is the smallest that
-/// reaches 98 % of the best throughput, or what fits into 25 ms where that is less, but no less than what reaches 90 %.
+/// Measures steps of growing size, some decodes beside a prompt's chunk, and chooses token budgets from the curve (the choice that DeepSpeed-FastGen leaves to its
+/// user). Larger steps give more tokens a second, but every running request waits a whole step for its next token. So there are two:
+/// while long prompts queue up, what fits into 22 ms, or less where less already reaches 98 % of the best throughput; else the smallest that reaches 90 %. The first is
+/// never below the second, whatever that takes.
 /// </summary>
 /// <remarks>
 /// Sizes take turns, so that another load on the machine meets all alike. Such a load only ever adds time: a size counts with the lower quartile
@@ -27,15 +28,18 @@ public sealed class TokenBudgetCalibration
 {
     private const int SmallestStep = 64, Turns = 7;
 
-    /// <summary>Shares of the best throughput: enough, and the least that a short step may cost.</summary>
-    private const double EnoughShare = 0.98, LeastShare = 0.90;
+    /// <summary>Shares of the best throughput: enough while prompts queue up, and enough otherwise.</summary>
+    private const double BusyShare = 0.98, QuietShare = 0.90;
+
+    /// <summary>Decodes of a step, at most one in eight tokens, and the tokens that they and the chunk follow.</summary>
+    private const int MostDecodes = 16, Context = 1024;
 
     /// <summary>Growth of throughput that a larger size should bring; when this many in a row do not, no larger ones are tried.</summary>
     private const double LeastGain = 1.01;
 
     private const int MostWithoutGain = 3;
 
-    private static readonly TimeSpan ShortStep = TimeSpan.FromMilliseconds(25), LongestStep = TimeSpan.FromMilliseconds(200), LongestMeasurement = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan ShortStep = TimeSpan.FromMilliseconds(22), LongestStep = TimeSpan.FromMilliseconds(200), LongestMeasurement = TimeSpan.FromSeconds(2);
 
     private readonly CalibrationPoint[] _curve;
 
@@ -44,17 +48,21 @@ public sealed class TokenBudgetCalibration
         _curve = curve;
         double best = curve.Max(point => point.TokensPerSecond);
         int SmallestReaching(double share) => curve.First(point => point.TokensPerSecond >= share * best).Tokens;
-        TokenBudget = Math.Max(SmallestReaching(LeastShare), Math.Min(SmallestReaching(EnoughShare), TokensWithin(ShortStep)));
+        QuietTokenBudget = SmallestReaching(QuietShare);
+        TokenBudget = Math.Max(QuietTokenBudget, Math.Min(SmallestReaching(BusyShare), TokensWithin(ShortStep)));
     }
 
     /// <summary>What was measured, by growing size.</summary>
     public IReadOnlyList<CalibrationPoint> Curve => _curve;
 
-    /// <summary>The budget that follows from the curve.</summary>
+    /// <summary>Tokens of a step while prompts queue up.</summary>
     public int TokenBudget { get; }
 
+    /// <summary>Tokens of a step while few or none wait.</summary>
+    public int QuietTokenBudget { get; }
+
     /// <summary>
-    /// What a step of one prompt's <paramref name="tokens"/> takes: between measured sizes along a straight line, below the smallest as long as that, beyond the
+    /// What a step of <paramref name="tokens"/> takes: between measured sizes along a straight line, below the smallest as long as that, beyond the
     /// largest in proportion.
     /// </summary>
     public TimeSpan DurationOf(int tokens)
@@ -68,7 +76,7 @@ public sealed class TokenBudgetCalibration
         return low.Duration + ((high.Duration - low.Duration) * ((double)(tokens - low.Tokens) / (high.Tokens - low.Tokens)));
     }
 
-    /// <summary>The largest step of one prompt that takes no longer than <paramref name="duration"/>; at least 1, at most the largest measured.</summary>
+    /// <summary>The largest step that takes no longer than <paramref name="duration"/>; at least 1, at most the largest measured.</summary>
     public int TokensWithin(TimeSpan duration)
     {
         int above = 0;
@@ -92,15 +100,15 @@ public sealed class TokenBudgetCalibration
         return table.ToString();
     }
 
-    internal static TokenBudgetCalibration Measure(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int largest)
+    internal static TokenBudgetCalibration Measure(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int maxContext)
     {
         RaggedBatch batch = new(limits);
-        int[] drawn = new int[1];
-        return Measure(largest, tokens =>
+        int[] drawn = new int[limits.Sequences];
+        return Measure(Math.Min(limits.Tokens, maxContext), tokens =>
         {
-            Fill(batch, tokens, vocabulary);
+            Fill(batch, tokens, vocabulary, maxContext);
             long start = Stopwatch.GetTimestamp();
-            backend.Collect(runner.Submit(batch), drawn);
+            backend.Collect(runner.Submit(batch), drawn.AsSpan(0, batch.LogitRowCount));
             return Stopwatch.GetElapsedTime(start);
         });
     }
@@ -166,15 +174,20 @@ public sealed class TokenBudgetCalibration
         return curve;
     }
 
-    // Tokens of all kinds: rows that are equal take a GPU less power, and so less time, than those of a text.
-    private static void Fill(RaggedBatch batch, int tokens, int vocabulary)
+    // Tokens of all kinds: rows that are equal take a GPU less power, and so less time, than those of a text. The block tables are still empty:
+    // every context lies in block 0.
+    private static void Fill(RaggedBatch batch, int tokens, int vocabulary, int maxContext)
     {
-        int blockSize = batch.Limits.BlockSize;
-        int[] blocks = [.. Enumerable.Range(0, (tokens + blockSize - 1) / blockSize)];
+        int decodes = Math.Min(Math.Min(MostDecodes, tokens / 8), batch.Limits.Sequences - 1);
+        int[] ids = [.. Enumerable.Range(0, tokens).Select(i => (int)(i * 7919L % vocabulary))], blocks = new int[batch.Limits.BlocksPerSequence];
         batch.Clear();
-        batch.SetSampling(0, SamplingParameters.Greedy.ForSlot(0, tokens));
-        for (int i = 0; i < blocks.Length; i++) batch.SetBlock(0, i, blocks[i]);
-        batch.AddSequence(0, [.. Enumerable.Range(0, tokens).Select(i => (int)(i * 7919L % vocabulary))], 0, blocks);
-        batch.AddLogitRow();
+        for (int slot = 0; slot <= decodes; slot++)
+        {
+            ReadOnlySpan<int> own = slot < decodes ? ids.AsSpan(slot, 1) : ids.AsSpan(decodes);
+            int position = Math.Min(Context, maxContext - own.Length);
+            batch.SetSampling(slot, SamplingParameters.Greedy.ForSlot(0, position + own.Length));
+            batch.AddSequence(slot, own, position, blocks);
+            batch.AddLogitRow();
+        }
     }
 }

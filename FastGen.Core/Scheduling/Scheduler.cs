@@ -13,8 +13,9 @@ internal readonly record struct ScheduledSequence(Sequence Sequence, int Tokens,
 /// <param name="MaxSequences">Sequences that run at once.</param>
 /// <param name="CacheWindow">Tokens that the farthest-seeing layer sees; 0 for all.</param>
 /// <param name="WatermarkBlocks">Blocks that newcomers leave free for those who run.</param>
+/// <param name="QuietTokenBudget">Tokens a step while few or none wait; 0 for no difference.</param>
 /// <param name="SplitFuse">False for whole prompts in steps of their own, while decodes wait; the budget must hold the longest.</param>
-internal sealed record SchedulerLimits(int TokenBudget, int MaxSequences, int CacheWindow = 0, int WatermarkBlocks = 0, bool SplitFuse = true);
+internal sealed record SchedulerLimits(int TokenBudget, int MaxSequences, int CacheWindow = 0, int WatermarkBlocks = 0, int QuietTokenBudget = 0, bool SplitFuse = true);
 
 /// <summary>
 /// Dynamic SplitFuse (DeepSpeed-FastGen, Holmes et al. 2024) in one loop: every step spends one token budget on sequences catching up, in the
@@ -27,6 +28,9 @@ internal sealed class Scheduler
 {
     /// <summary>Prompt tokens a second by which a first token is due: the service target of DeepSpeed-FastGen. A prompt can be passed by shorter ones that come within its length over this.</summary>
     public const int PromptRate = 512;
+
+    /// <summary>Steps of waiting prompts from which on throughput counts for more than the time between tokens.</summary>
+    private const int BacklogSteps = 16;
 
     /// <summary>Waiting sequences behind the first that are looked at in one step, so that a long queue costs a step nothing.</summary>
     private const int Lookahead = 16;
@@ -50,8 +54,18 @@ internal sealed class Scheduler
         for (int slot = limits.MaxSequences - 1; slot >= 0; slot--) _freeSlots.Push(slot);
     }
 
-    /// <summary>Tokens that the next step may hold; never above the limit that the scheduler was made with.</summary>
+    /// <summary>Tokens that a step may hold; never above the limit that the scheduler was made with.</summary>
     public int TokenBudget { get; set; }
+
+    /// <summary>
+    /// Tokens that the next step may hold: the quiet budget, under which running requests get their tokens sooner, unless the prompts that wait fill many steps or
+    /// decodes fill half of it.
+    /// </summary>
+    public int StepBudget =>
+        _limits.QuietTokenBudget == 0 || WaitingTokens > BacklogSteps * (long)TokenBudget || RunningCount > _limits.QuietTokenBudget / 2 ? TokenBudget : Math.Min(TokenBudget, _limits.QuietTokenBudget);
+
+    /// <summary>Tokens of all that wait.</summary>
+    public long WaitingTokens { get; private set; }
 
     public int WaitingCount => _waiting.Count;
 
@@ -70,6 +84,7 @@ internal sealed class Scheduler
         while (before is not null && before.Value.Deadline > sequence.Deadline) before = before.Previous;
         if (before is null) _waiting.AddFirst(sequence.Node);
         else _waiting.AddAfter(before, sequence.Node);
+        WaitingTokens += sequence.PendingTokens;
     }
 
     /// <summary>Most blocks that a sequence of <paramref name="tokens"/> tokens owns at once: with a window, old blocks are given back two steps later.</summary>
@@ -86,7 +101,7 @@ internal sealed class Scheduler
     public bool Schedule(List<ScheduledSequence> step, bool mayPreempt)
     {
         step.Clear();
-        int budget = TokenBudget;
+        int budget = StepBudget;
         bool starved = false;
         if (!_limits.SplitFuse)
         {
@@ -132,7 +147,7 @@ internal sealed class Scheduler
     {
         if (sequence.IsRetired) return;
         sequence.IsRetired = true;
-        if (sequence.Node.List is not null) _waiting.Remove(sequence.Node);
+        if (sequence.Node.List is not null) Leave(sequence);
         else _running.Remove(sequence);
         TryFree(sequence);
     }
@@ -158,7 +173,7 @@ internal sealed class Scheduler
             if (Fits(sequence))
             {
                 for (LinkedListNode<Sequence>? passed = node.Previous; passed is not null; passed = passed.Previous) passed.Value.Bypasses++;
-                _waiting.Remove(node);
+                Leave(sequence);
                 _running.Add(sequence);
                 sequence.Slot = _freeSlots.Pop();
                 bool scheduled = TrySchedule(sequence, step, ref budget);
@@ -171,6 +186,12 @@ internal sealed class Scheduler
             }
             node = next;
         }
+    }
+
+    private void Leave(Sequence sequence)
+    {
+        _waiting.Remove(sequence.Node);
+        WaitingTokens -= sequence.PendingTokens;
     }
 
     private bool Fits(Sequence sequence)
@@ -187,6 +208,7 @@ internal sealed class Scheduler
         _freeSlots.Push(youngest.Slot);
         youngest.Restart();
         _waiting.AddFirst(youngest.Node);
+        WaitingTokens += youngest.PendingTokens;
         Preemptions++;
     }
 

@@ -11,7 +11,7 @@ internal sealed unsafe partial class SimdBackend<TSimd, TVector> : IBackend
 {
     private readonly string _instructionSet;
     private readonly HostMemory _memory = new();
-    private readonly UploadBuffer _uploadBuffer = new();
+    private readonly UploadBuffers _uploadBuffers = new();
     private readonly HashSet<nint> _packed = [];
     private readonly WorkerPool _pool;
     private readonly Scratch _sums = new(), _rows = new(), _packedRows = new(), _uploaded = new();
@@ -71,7 +71,7 @@ internal sealed unsafe partial class SimdBackend<TSimd, TVector> : IBackend
         }
     }
 
-    public Memory<byte> UploadBuffer(int bytes) => _uploadBuffer.Get(bytes);
+    public Memory<byte> UploadBuffer(int bytes) => _uploadBuffers.Get(bytes);
 
     public void Download(Tensor source, Span<float> target)
     {
@@ -81,7 +81,7 @@ internal sealed unsafe partial class SimdBackend<TSimd, TVector> : IBackend
 
     public void Prepare(ModelShape shape, StepLimits limits)
     {
-        _uploadBuffer.Release();
+        _uploadBuffers.Release();
         _slots = new SlotStates(shape, limits);
         _results = new StepResults(limits);
         _tokens = GC.AllocateArray<int>(limits.Tokens, pinned: true);

@@ -23,6 +23,7 @@ public sealed unsafe partial class CudaBackend : IBackend
     private readonly Transfers _transfers;
     private readonly LinearProducts _products;
     private readonly ExpertProducts _experts;
+    private readonly HeadProducts _heads;
     private readonly StepGraphs _graphs;
     private bool _disposed;
 
@@ -43,6 +44,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         _transfers = new Transfers(_device, _kernels, _scratch);
         _products = new LinearProducts(_device, _kernels, _scratch, ProductChoices.For(cache, _device, _info.Name), _options);
         _experts = new ExpertProducts(_device, _kernels, _scratch, _products, _options.ExpertKernel);
+        _heads = new HeadProducts(_device, _kernels, _scratch, _products);
         _graphs = new StepGraphs(_device);
     }
 
@@ -67,9 +69,6 @@ public sealed unsafe partial class CudaBackend : IBackend
 
     /// <inheritdoc/>
     public bool CompilesSteps => true;
-
-    /// <summary>The kernels loaded so far with the registers and local bytes of a thread.</summary>
-    internal IEnumerable<(string Kernel, int Registers, int LocalBytes)> KernelResources => _kernels.Resources();
 
     /// <summary>Looks for CUDA's libraries and devices; allocates nothing.</summary>
     public static CudaProbe Probe(CudaOptions? options = null) => CudaProbe.Run(options);
@@ -133,8 +132,9 @@ public sealed unsafe partial class CudaBackend : IBackend
         // The weights are there.
         _transfers.Release();
         // A token's attention must not depend on how many came with it: one kernel for all, and one whose masked and full tiles round alike.
-        bool deterministic = _options.Deterministic, wgmma = !deterministic && _kernels.UsesHopperInstructions && shape.WeightType != DType.F32 && (shape.HeadDim is 64 or 128);
-        _steps = new StepState(_device, _kernels, shape, limits, splitSingles: !deterministic && shape.Heads / shape.KvHeads <= LargestSplitGroup, tileRows: wgmma ? WgmmaTileRows : TileRows) { MetadataMoves = ForgetRecordings };
+        bool deterministic = _options.Deterministic;
+        _tiling = !deterministic && _kernels.UsesHopperInstructions && shape.WeightType != DType.F32 ? AttentionTiling.ForHopper(shape.HeadDim) : default;
+        _steps = new StepState(_device, _kernels, shape, limits, splitSingles: !deterministic && shape.Heads / shape.KvHeads <= LargestSplitGroup, _tiling.Rows) { MetadataMoves = ForgetRecordings };
         DType activation = PrecisionFor(shape.WeightType).Activation;
         int widest = Math.Max(shape.HiddenSize, Math.Max(shape.MlpColumns, shape.Heads * shape.HeadDim));
         _ = _scratch.Matrix(ScratchUse.Normed, activation, limits.Tokens, widest);
@@ -157,20 +157,10 @@ public sealed unsafe partial class CudaBackend : IBackend
         _device.Dispose();
     }
 
-    /// <summary>Bytes that this backend holds on the device.</summary>
-    internal long AllocatedBytes => _device.AllocatedBytes;
-
     private Tensor Allocate(DType type, int rows, int columns, MemoryUse use)
     {
         _device.MakeCurrent();
         // Kernels may read a vector's width past the last row.
         return new Tensor(_device.Allocate(((long)rows * columns * type.Size()) + 256, use), type, rows, columns);
-    }
-
-    /// <summary>Drops all recorded steps, for measurements that change what a step does.</summary>
-    internal void ForgetRecordings()
-    {
-        _device.Synchronize();
-        _graphs.Clear();
     }
 }

@@ -91,14 +91,14 @@ internal sealed unsafe class CudaDevice : IDisposable
         return cause is null ? new CudaOutOfMemoryException(message) : new CudaOutOfMemoryException(message, cause);
     }
 
-    /// <summary>Host memory that the device reads and writes directly.</summary>
-    public nint AllocatePinned(long bytes)
+    /// <summary>Host memory that the device reads and writes directly: zeros, unless <paramref name="clear"/> is false.</summary>
+    public nint AllocatePinned(long bytes, bool clear = true)
     {
         nint address = 0;
         int code = CudaDriver.cuMemHostAlloc(&address, (nuint)Math.Max(bytes, 16), 0);
         if (code == CudaDriver.OutOfMemory) throw new CudaOutOfMemoryException($"The host has no {bytes:N0} bytes of page-locked memory to copy through. End programs that hold memory, or raise the limit of locked memory (ulimit -l, a container's memory limit).");
         CudaDriver.Check(code, nameof(CudaDriver.cuMemHostAlloc));
-        NativeMemory.Clear((void*)address, (nuint)bytes);
+        if (clear) NativeMemory.Clear((void*)address, (nuint)bytes);
         _pinnedMemory.Add(address);
         return address;
     }
@@ -108,6 +108,9 @@ internal sealed unsafe class CudaDevice : IDisposable
     {
         if (_pinnedMemory.Remove(address)) _ = CudaDriver.cuMemFreeHost(address);
     }
+
+    /// <summary>Whether a fault has made the device useless to this process; another library's call may have been the first to meet it.</summary>
+    public bool IsLost => CudaException.Loses(CudaDriver.cuStreamQuery(Stream));
 
     /// <summary>Free and total bytes of the device's memory.</summary>
     public static (long Free, long Total) Memory()

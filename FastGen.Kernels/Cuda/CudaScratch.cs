@@ -6,8 +6,10 @@ namespace FastGen.Kernels.Cuda;
 internal enum ScratchUse
 {
     Normed,
+    NormedSquares,
     Converted,
     Product,
+    Heads,
     Gated,
     Routes,
     RouteProbabilities,
@@ -20,6 +22,8 @@ internal enum ScratchUse
     Gate,
     AttentionPartials,
     AttentionCounters,
+    TilePartials,
+    TileCounters,
     Conversion,
     Timing,
     SampleKeys,

@@ -10,8 +10,10 @@ namespace FastGen.Kernels.Cuda;
 /// </summary>
 internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels, CudaScratch scratch) : IDisposable
 {
-    private const int PieceBytes = 32 << 20;
-    private const int Pieces = 3;
+    private const int PieceBytes = 16 << 20;
+
+    // Two being filled and two being copied.
+    private const int Pieces = 4;
 
     private readonly PinnedPiece?[] _pieces = new PinnedPiece?[Pieces];
     private int _next;
@@ -102,7 +104,7 @@ internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels,
     {
         int index = _next;
         _next = (_next + 1) % Pieces;
-        PinnedPiece piece = _pieces[index] ??= new PinnedPiece(device.AllocatePinned(PieceBytes), PieceBytes, CudaDevice.CreateEvent());
+        PinnedPiece piece = _pieces[index] ??= new PinnedPiece(device.AllocatePinned(PieceBytes, clear: false), PieceBytes, CudaDevice.CreateEvent());
         CudaDriver.Check(CudaDriver.cuEventSynchronize(piece.Free));
         return piece;
     }

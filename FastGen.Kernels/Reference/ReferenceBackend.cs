@@ -9,7 +9,7 @@ namespace FastGen.Kernels.Reference;
 internal sealed unsafe partial class ReferenceBackend : IBackend
 {
     private readonly HostMemory _memory = new();
-    private readonly UploadBuffer _uploadBuffer = new();
+    private readonly UploadBuffers _uploadBuffers = new();
     private SlotStates? _slots;
     private StepResults? _results;
 
@@ -42,7 +42,7 @@ internal sealed unsafe partial class ReferenceBackend : IBackend
         StoredValues.Convert(source, sourceType, rows, target.Type);
     }
 
-    public Memory<byte> UploadBuffer(int bytes) => _uploadBuffer.Get(bytes);
+    public Memory<byte> UploadBuffer(int bytes) => _uploadBuffers.Get(bytes);
 
     public void Download(Tensor source, Span<float> target)
     {
@@ -51,7 +51,7 @@ internal sealed unsafe partial class ReferenceBackend : IBackend
 
     public void Prepare(ModelShape shape, StepLimits limits)
     {
-        _uploadBuffer.Release();
+        _uploadBuffers.Release();
         _slots = new SlotStates(shape, limits);
         _results = new StepResults(limits);
     }

@@ -1,4 +1,3 @@
-using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using FastGen.Compute;
 
@@ -16,27 +15,38 @@ internal readonly record struct RowSpan(string Name, int Rows, int First, int Co
 
 /// <summary>
 /// Carries tensors from a checkpoint to a backend in chunks of whole rows through the backend's own buffers, so that the peak of host memory
-/// does not depend on the model. Several threads read a chunk while the one before is copied. Remembers what was used.
+/// does not depend on the model. What was loaded is there after <see cref="Complete"/>. Remembers what was used.
 /// </summary>
-internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DType matrixType, IProgress<LoadProgress>? progress = null, CancellationToken cancellation = default)
+internal sealed class WeightLoader : IDisposable
 {
     /// <summary>Bytes read at once, where a row is not longer.</summary>
-    public const int ChunkBytes = 32 << 20;
-
-    private const int MostReaders = 8;
-    private const int LeastBytesOfAReader = 1 << 20;
+    public const int ChunkBytes = 16 << 20;
 
     private readonly HashSet<string> _used = new(StringComparer.Ordinal);
+    private readonly IProgress<LoadProgress>? _progress;
+    private readonly CancellationToken _cancellation;
+    private readonly ReadAhead _ahead;
     private long _bytesRead;
 
+    /// <param name="checkpoint">Where tensors come from.</param>
+    /// <param name="backend">Where they go.</param>
+    /// <param name="matrixType">Storage of matrices once loaded.</param>
+    /// <param name="progress">Told after every chunk.</param>
+    /// <param name="cancellation">Stops loading between chunks.</param>
+    public WeightLoader(Checkpoint checkpoint, IBackend backend, DType matrixType, IProgress<LoadProgress>? progress = null, CancellationToken cancellation = default)
+    {
+        (Checkpoint, Backend, MatrixType, _progress, _cancellation) = (checkpoint, backend, matrixType, progress, cancellation);
+        _ahead = new ReadAhead(checkpoint, backend, Report);
+    }
+
     /// <summary>Where tensors come from.</summary>
-    public Checkpoint Checkpoint { get; } = checkpoint;
+    public Checkpoint Checkpoint { get; }
 
     /// <summary>Where they go.</summary>
-    public IBackend Backend { get; } = backend;
+    public IBackend Backend { get; }
 
     /// <summary>Storage of matrices once loaded.</summary>
-    public DType MatrixType { get; } = matrixType;
+    public DType MatrixType { get; }
 
     /// <summary>Names of tensors that nothing has asked for.</summary>
     public IEnumerable<string> Unused => Checkpoint.Names.Where(name => !_used.Contains(name));
@@ -64,16 +74,10 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
         {
             throw new UnsupportedModelException(odd.File, $"dtype of tensor '{odd.Name}'", odd.TypeName, $"{type}, the type of '{stored[0].Name}', with which it is joined");
         }
-        int length = TotalRows(spans), at = 0;
-        Tensor vector = Backend.Allocate(DType.F32, 1, length);
-        Memory<byte> values = Backend.UploadBuffer(checked(length * type.Size()));
-        for (int i = 0; i < spans.Length; i++)
-        {
-            Memory<byte> part = values.Slice(at, spans[i].Count * type.Size());
-            Read(stored[i], (long)spans[i].First * type.Size(), part);
-            at += part.Length;
-        }
-        Backend.Upload(values.Span, type, vector);
+        Tensor vector = Backend.Allocate(DType.F32, 1, TotalRows(spans));
+        ByteRange[] ranges = new ByteRange[spans.Length];
+        for (int i = 0; i < spans.Length; i++) ranges[i] = new ByteRange(stored[i], (long)spans[i].First * type.Size(), checked(spans[i].Count * type.Size()));
+        Read(ranges, type, vector, firstRow: 0);
         return vector;
     }
 
@@ -86,9 +90,10 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
         Tensor table = Backend.Allocate(DType.F32, rows, columns);
         int chunkRows = Math.Clamp(ChunkBytes / (columns * sizeof(float)), 1, rows);
         float[] chunk = new float[chunkRows * columns];
+        Complete();
         for (int row = 0; row < rows; row += chunkRows)
         {
-            cancellation.ThrowIfCancellationRequested();
+            _cancellation.ThrowIfCancellationRequested();
             Span<float> values = chunk.AsSpan(0, Math.Min(chunkRows, rows - row) * columns);
             fill(row, values);
             Backend.Upload(MemoryMarshal.AsBytes(values), DType.F32, table, row);
@@ -103,11 +108,11 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
         _used.Add(name);
         if (!Checkpoint.TryFind(other, out StoredTensor? second)) return true;
         if (first.TypeName != second.TypeName || !first.Shape.SequenceEqual(second.Shape)) return true;
-        int most = (int)Math.Min(LeastBytesOfAReader, first.Bytes);
+        int most = (int)Math.Min(ChunkBytes, first.Bytes);
         byte[] firstBytes = new byte[most], secondBytes = new byte[most];
         for (long offset = 0; offset < first.Bytes; offset += most)
         {
-            cancellation.ThrowIfCancellationRequested();
+            _cancellation.ThrowIfCancellationRequested();
             int length = (int)Math.Min(most, first.Bytes - offset);
             Span<byte> left = firstBytes.AsSpan(0, length), right = secondBytes.AsSpan(0, length);
             Checkpoint.Read(first, offset, left);
@@ -116,6 +121,12 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
         }
         return false;
     }
+
+    /// <summary>Waits until the backend has taken over all that was loaded.</summary>
+    public void Complete() => _ahead.Complete();
+
+    /// <summary>Waits for what is still being read.</summary>
+    public void Dispose() => _ahead.Dispose();
 
     private static int TotalRows(ReadOnlySpan<RowSpan> spans)
     {
@@ -155,38 +166,20 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
         for (int done = 0; done < span.Count; done += chunkRows)
         {
             int rows = Math.Min(chunkRows, span.Count - done);
-            Memory<byte> chunk = Backend.UploadBuffer(checked((int)(rows * rowBytes)));
-            Read(stored, (span.First + done) * rowBytes, chunk);
-            Backend.Upload(chunk.Span, type, target, targetRow + done);
+            Read([new ByteRange(stored, (span.First + done) * rowBytes, checked((int)(rows * rowBytes)))], type, target, targetRow + done);
         }
     }
 
-    private void Read(StoredTensor stored, long offset, Memory<byte> target)
+    private void Read(ReadOnlySpan<ByteRange> ranges, DType type, Tensor target, int firstRow)
     {
-        cancellation.ThrowIfCancellationRequested();
-        int readers = Math.Clamp(target.Length / LeastBytesOfAReader, 1, Math.Min(MostReaders, Environment.ProcessorCount));
-        if (readers == 1) Checkpoint.Read(stored, offset, target.Span);
-        else ReadTogether(stored, offset, target, readers);
-        _bytesRead += target.Length;
-        progress?.Report(new LoadProgress(_bytesRead, Checkpoint.TotalBytes, stored.Name));
+        _cancellation.ThrowIfCancellationRequested();
+        _ahead.Add(ranges, type, target, firstRow);
     }
 
-    // One thread copies from the system's file cache more slowly than a device takes it.
-    private void ReadTogether(StoredTensor stored, long offset, Memory<byte> target, int readers)
+    private void Report(ByteRange range)
     {
-        int share = (target.Length + readers - 1) / readers;
-        try
-        {
-            Parallel.For(0, readers, reader =>
-            {
-                int start = reader * share;
-                Checkpoint.Read(stored, offset + start, target[start..Math.Min(start + share, target.Length)].Span);
-            });
-        }
-        catch (AggregateException exception)
-        {
-            ExceptionDispatchInfo.Throw(exception.InnerExceptions[0]);
-        }
+        _bytesRead += range.Bytes;
+        _progress?.Report(new LoadProgress(_bytesRead, Checkpoint.TotalBytes, range.Tensor.Name));
     }
 
     private static DType TypeOf(StoredTensor stored) => stored.TryGetType(out DType? type) ? type.Value : throw new InvalidOperationException($"{stored} is not required by type.");

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Serves one model shape under the same closed loops by FastGen and by the peers that are present, one after another on one device.
 # usage: compare.sh RESULTS [LOADS]       LOADS: a file of loads (default: peers/loads.jsonl beside this script), or points as for `serve --points`
-#   SHAPE (llama3-8b), OURS_LIMIT (240), PEER_LIMIT (300): seconds that each may take
+#   SHAPE (llama3-8b), OURS_LIMIT (240), PEER_LIMIT (300): seconds; past the second, counted after its imports, a peer starts no further load
+#   PEERS (vllm deepspeed transformers): who is compared; OFFLINE=1: afterwards batches that come at once, of ours and vLLM (40 s each more)
 #   VLLM_PYTHONPATH, DEEPSPEED_PYTHONPATH (and DS_PREBUILT), TRANSFORMERS_PYTHONPATH: folders of packages where they are not installed;
 #   a peer whose package cannot be found is left out. PYTHON (python3).
 # Writes loads.jsonl (what is sent), fastgen.jsonl, vllm.jsonl, deepspeed.jsonl, transformers.jsonl, environment.txt and a log each into RESULTS.
@@ -29,7 +30,8 @@ cat "$results/environment.txt"
 if [[ -f $loads ]]; then cp "$loads" "$results/loads.jsonl"; else "$program" serve --mode lengths --points "$loads" --output "$results"; fi || exit 1
 
 echo "== FastGen"
-timeout "${OURS_LIMIT:-240}" "$program" serve --shape "$shape" --loads "$results/loads.jsonl" --output "$results/fastgen" 2>&1 | tee "$results/fastgen.log"
+offline=${OFFLINE:-0}
+timeout "${OURS_LIMIT:-240}" "$program" serve --shape "$shape" --device cuda --sequences "${SEQUENCES:-128}" --loads "$results/loads.jsonl" --offline "$([[ $offline == 1 ]] && echo on || echo off)" --output "$results/fastgen" 2>&1 | tee "$results/fastgen.log"
 cp "$results/fastgen/summary.jsonl" "$results/fastgen.jsonl" 2>/dev/null
 gzip -f "$results"/fastgen/{requests,steps}.jsonl 2>/dev/null
 
@@ -37,6 +39,7 @@ gzip -f "$results"/fastgen/{requests,steps}.jsonl 2>/dev/null
 peer() {
     local name=$1 package=$2 folder=$3 limit=${PEER_LIMIT:-300}
     shift 3
+    [[ " ${PEERS:-vllm deepspeed transformers} " == *" $name "* ]] || return
     if ! PYTHONPATH=$folder "$python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$package') is None)"; then
         echo "== $name: Python finds no package $package; left out"
         return
@@ -47,9 +50,9 @@ peer() {
         "$python" "$peers/${name}_sweep.py" "$results/loads.jsonl" "$results/$name.jsonl" --shape "$shape" --limit "$limit" "$@" 2> "$results/$name.log" | grep '^{'
     # A peer that was killed may leave workers on the device.
     local waited=0
-    while ((waited < 60)) && [[ -n $(nvidia-smi --query-compute-apps=pid --format=csv,noheader 2>/dev/null) ]]; do sleep 2; ((waited += 2)); done
+    while ((waited < 20)) && [[ -n $(nvidia-smi --query-compute-apps=pid --format=csv,noheader 2>/dev/null) ]]; do sleep 2; ((waited += 2)); done
 }
-VLLM_USE_FLASHINFER_SAMPLER=${VLLM_USE_FLASHINFER_SAMPLER:-0} peer vllm vllm "${VLLM_PYTHONPATH:-}"
+VLLM_USE_FLASHINFER_SAMPLER=${VLLM_USE_FLASHINFER_SAMPLER:-0} peer vllm vllm "${VLLM_PYTHONPATH:-}" $([[ $offline == 1 ]] && echo --offline)
 peer deepspeed mii "${DEEPSPEED_PYTHONPATH:-}" --budget "${DEEPSPEED_BUDGET:-2048}"
 peer transformers transformers "${TRANSFORMERS_PYTHONPATH:-}" --attention "${TRANSFORMERS_ATTENTION:-sdpa}"
 echo "wrote $results"

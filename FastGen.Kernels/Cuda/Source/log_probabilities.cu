@@ -35,14 +35,14 @@ KERNEL __launch_bounds__(THREADS) weigh(const LogProbabilityArguments a) {
     const float* logits = a.logits + (i64)row * n;
     bool keeps = a.kept && draw_changes(a, p, row);
 
-    // A thread owns the tokens tid, tid + THREADS, …; `own` is the most likely of those not yet given out.
+    // A thread owns every THREADS-th vector of the row; `own` is the most likely of its tokens that is not yet given out.
+    int width = vector_width(n);
     u64 own = 0;
-    for (int i = tid; i < n; i += THREADS) {
-        float v = logits[i];
+    for_each_logit<THREADS>(logits, n, [&](float v, int i) {
         u64 key = likelihood(v, i);
         if (key > own) own = key;
         if (keeps) a.kept[(i64)row * n + i] = v;
-    }
+    });
     u64 warps_best = warp_max64(own);
     auto best_of_all = [&]() {
         if (lane == 0) bests[warp] = warps_best;
@@ -51,19 +51,21 @@ KERNEL __launch_bounds__(THREADS) weigh(const LogProbabilityArguments a) {
     };
     u64 best = best_of_all();
     float largest = logits[token_of(best)], sum = 0.f;
-    for (int i = tid; i < n; i += THREADS) sum += expf(logits[i] - largest);
+    for_each_logit<THREADS>(logits, n, [&](float v, int) { sum += expf(v - largest); });
     float normalizer = largest + logf(block_sum(sum, parts));
     if (tid == 0) a.normalizers[row] = normalizer;
 
     LogProbability* results = a.row_results(row);
     for (int k = 1; k < p.log_probabilities && k <= n; k++) {
-        int token = token_of(best), owner = token % THREADS;
+        int token = token_of(best), owner = token / width % THREADS;
         if (tid == 0) results[k] = {token, logits[token] - normalizer};
         if (warp == owner >> 5) {   // its warp looks for the next of the owner's tokens
             u64 next = 0;
-            for (int i = owner + THREADS * lane; i < n; i += THREADS * 32) {
-                u64 key = likelihood(logits[i], i);
-                if (key < best && key > next) next = key;
+            for (int v = owner + THREADS * lane; v * width < n; v += THREADS * 32) {
+                for (int i = v * width; i < (v + 1) * width; i++) {
+                    u64 key = likelihood(logits[i], i);
+                    if (key < best && key > next) next = key;
+                }
             }
             next = warp_max64(next);
             if (lane == (owner & 31)) own = next;

@@ -170,10 +170,11 @@ template <> struct WgmmaHeld<f16, 256> {
 // K-major operand with 128-byte swizzle, 1024 bytes between groups of 8 rows.
 DEVICE u64 wgmma_operand(u32 address) { return (u64)((address & 0x3ffff) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62; }
 DEVICE void wgmma_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-DEVICE void wgmma_finish() { asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory"); }
+DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+DEVICE void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
+DEVICE void wgmma_finish() { wgmma_commit(); wgmma_wait(); }
 // Operand whose rows are k, with 128-byte swizzle: 1024 bytes between groups of 8 rows, `panel` bytes between panels of 64 columns.
 DEVICE u64 wgmma_operand_by_rows(u32 address, u32 panel) { return (u64)((address & 0x3ffff) >> 4) | (u64)(panel >> 4) << 16 | 64ull << 32 | 1ull << 62; }
-DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 // Until all but the last N groups are done.
 template <int N> DEVICE void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(N) : "memory"); }
 // Keeps the compiler from reading sums before the wait above.
@@ -185,3 +186,16 @@ template <int N> DEVICE void take_registers() { asm volatile("setmaxnreg.inc.syn
 template <int N> DEVICE void give_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(N)); }
 DEVICE void store_zeros(u32 address) { asm volatile("st.shared.v4.u32 [%0], {0, 0, 0, 0};" :: "r"(address) : "memory"); }
 DEVICE void publish_to_wgmma() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// A lane's part of one row of sums, `word(i)` for every block of 8 columns: whole blocks a lane, where four are together. `place(i)` is null where
+// nothing is to be stored.
+template <int BLOCKS, class Word, class Place> DEVICE void store_row(Word word, Place place, int t) {
+#pragma unroll
+    for (int i = 0; i + 4 <= BLOCKS; i += 4) {
+        u32 quad[4] = {word(i), word(i + 1), word(i + 2), word(i + 3)};
+        transpose_quad(quad, t);
+        if (auto* p = place(i + t)) *(uint4*)p = make_uint4(quad[0], quad[1], quad[2], quad[3]);
+    }
+#pragma unroll
+    for (int i = BLOCKS / 4 * 4; i < BLOCKS; i++) if (auto* p = place(i)) *((u32*)p + t) = word(i);
+}

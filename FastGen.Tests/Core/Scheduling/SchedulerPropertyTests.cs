@@ -86,6 +86,21 @@ public sealed class SchedulerPropertyTests
     }
 
     [Test]
+    public void StepBudget_PromptsQueueUp_IsTheWholeBudget()
+    {
+        Scheduler scheduler = new(new BlockAllocator(10_000, 16), new SchedulerLimits(TokenBudget: 100, MaxSequences: 40, QuietTokenBudget: 40));
+        List<ScheduledSequence> step = [];
+        Sequence[] sequences = [.. Enumerable.Range(0, 5).Select(_ => new Sequence(new int[400], 500, 16))];
+        foreach (Sequence sequence in sequences) scheduler.Add(sequence);
+        Assert.That((scheduler.WaitingTokens, scheduler.StepBudget), Is.EqualTo((2000, 100)), "More than sixteen steps wait.");
+        scheduler.Schedule(step, mayPreempt: true);
+        Assert.That(step.Sum(share => share.Tokens), Is.EqualTo(100));
+        Assert.That((scheduler.WaitingTokens, scheduler.StepBudget), Is.EqualTo((1600, 40)), "Sixteen steps do not.");
+        foreach (Sequence sequence in sequences[..3]) scheduler.Retire(sequence);
+        Assert.That(scheduler.WaitingTokens, Is.EqualTo(800));
+    }
+
+    [Test]
     public void Schedule_ThreeBlocksFiftyRequests_AllEnd()
     {
         BlockAllocator blocks = new(3, 4);
@@ -151,7 +166,7 @@ public sealed class SchedulerPropertyTests
         private readonly Dictionary<Sequence, int> _lastProgress = [];
         private readonly int _blockSize;
         private readonly bool _budgetChanges, _hasDeadlines;
-        private int _step;
+        private int _step, _stepBudget;
 
         public SchedulerDrive(int seed, bool splitFuse)
         {
@@ -159,7 +174,7 @@ public sealed class SchedulerPropertyTests
             _blockSize = _random.Next(1, 9);
             int window = _random.Next(3) == 0 ? _random.Next(1, 30) : 0;
             _blocks = new BlockAllocator(_random.Next(3, 40), _blockSize);
-            _limits = new SchedulerLimits(splitFuse ? _random.Next(1, 40) : LongestSequence, _random.Next(1, 12), window, _random.Next(0, 3), splitFuse);
+            _limits = new SchedulerLimits(splitFuse ? _random.Next(1, 40) : LongestSequence, _random.Next(1, 12), window, _random.Next(0, 3), splitFuse ? _random.Next(0, 20) : 0, splitFuse);
             _budgetChanges = splitFuse && _random.Next(2) == 0;
             _hasDeadlines = _random.Next(2) == 0;
             Scheduler = new Scheduler(_blocks, _limits);
@@ -179,6 +194,8 @@ public sealed class SchedulerPropertyTests
                 if (_live.Count > 0 && _random.Next(12) == 0) Cancel(_live[_random.Next(_live.Count)]);
 
                 if (_budgetChanges) Scheduler.TokenBudget = _random.Next(1, _limits.TokenBudget + 1);
+                _stepBudget = Scheduler.StepBudget;
+                Assert.That(Scheduler.WaitingTokens, Is.EqualTo(Scheduler.Waiting.Sum(sequence => (long)sequence.PendingTokens)));
                 bool goesOn = Scheduler.Schedule(next, mayPreempt: inFlight.Count == 0);
                 CheckStep(next, goesOn, inFlight.Count > 0);
                 foreach ((Sequence sequence, int tokens, bool draws) in next) sequence.Submitted(tokens, draws);
@@ -228,7 +245,7 @@ public sealed class SchedulerPropertyTests
         private void CheckStep(List<ScheduledSequence> step, bool goesOn, bool otherInFlight)
         {
             int tokens = step.Sum(share => share.Tokens);
-            Assert.That(tokens, Is.LessThanOrEqualTo(Scheduler.TokenBudget), "The budget is never exceeded.");
+            Assert.That(tokens, Is.LessThanOrEqualTo(_stepBudget), "The budget is never exceeded.");
             if (!_limits.SplitFuse) Assert.That(step.TrueForAll(share => share.Draws && (share.Tokens == 1 || step.Count == 1)), "Prompts run whole, in steps of their own.");
             Assert.That(step.Select(share => share.Sequence).Distinct().Count(), Is.EqualTo(step.Count), "A sequence has one share of a step.");
             Assert.That(Scheduler.RunningCount, Is.LessThanOrEqualTo(_limits.MaxSequences));
@@ -246,7 +263,7 @@ public sealed class SchedulerPropertyTests
             }
             if (!otherInFlight && _live.Count > 0) Assert.That(tokens, Is.GreaterThan(0), "Somebody always goes on.");
             bool couldUse = _limits.SplitFuse && Scheduler.Running.Any(s => s.PendingTokens > 0 && !step.Any(share => share.Sequence == s) && (_blocks.FreeBlocks + s.Blocks.Count) * _blockSize > s.ComputedTokens);
-            if (tokens < Scheduler.TokenBudget) Assert.That(couldUse, Is.False, "No budget is left while someone who runs could use it.");
+            if (tokens < _stepBudget) Assert.That(couldUse, Is.False, "No budget is left while someone who runs could use it.");
             Assert.That(Scheduler.Waiting.Select(sequence => sequence.Deadline), Is.Ordered.Ascending, "Who is due first waits first, and who had to restart before all.");
             foreach (Sequence sequence in _live)
             {

@@ -21,6 +21,7 @@ public sealed class SchedulingRegressionTests
         new("burst of mixed lengths", new SchedulerLimits(TokenBudget: 1024, MaxSequences: 32, WatermarkBlocks: 10), Blocks: 1000, Requests: 250, Prompt: (10, 3000), Output: (1, 200)),
         new("sliding window", new SchedulerLimits(TokenBudget: 256, MaxSequences: 32, CacheWindow: 512), Blocks: 900, Requests: 150, Prompt: (50, 2500), Output: (50, 500)) { MeanGap = 40_000 },
         new("budget below the sequences", new SchedulerLimits(TokenBudget: 24, MaxSequences: 48), Blocks: 2000, Requests: 120, Prompt: (5, 120), Output: (20, 80)) { Clients = 48 },
+        new("quiet and busy", new SchedulerLimits(TokenBudget: 1024, MaxSequences: 64, QuietTokenBudget: 512), Blocks: 20_000, Requests: 300, Prompt: (300, 4000), Output: (40, 150)) { Clients = 32 },
         new("whole prompts", new SchedulerLimits(TokenBudget: 4096, MaxSequences: 64, SplitFuse: false), Blocks: 20_000, Requests: 256, Prompt: (1800, 3400), Output: (40, 80)) { Clients = 32 },
     ];
 

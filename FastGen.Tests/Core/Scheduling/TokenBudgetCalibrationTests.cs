@@ -9,8 +9,9 @@ public sealed class TokenBudgetCalibrationTests
     public void Measure_LargeDevice_SpendsAShortStep()
     {
         TokenBudgetCalibration calibration = Calibrate(8192, LargeDevice);
-        Assert.That(calibration.TokenBudget, Is.InRange(900, 1100), calibration.ToString());
-        Assert.That(calibration.DurationOf(calibration.TokenBudget).TotalMilliseconds, Is.LessThanOrEqualTo(25.1));
+        Assert.That(calibration.TokenBudget, Is.InRange(850, 1024), calibration.ToString());
+        Assert.That(calibration.DurationOf(calibration.TokenBudget).TotalMilliseconds, Is.LessThanOrEqualTo(22.1));
+        Assert.That(calibration.QuietTokenBudget, Is.InRange(256, 512));
     }
 
     [Test]
@@ -18,6 +19,7 @@ public sealed class TokenBudgetCalibrationTests
     {
         TokenBudgetCalibration calibration = Calibrate(8192, tokens => Math.Max(60, 2 + (tokens / 2.0)));
         Assert.That(calibration.TokenBudget, Is.InRange(96, 192), calibration.ToString());
+        Assert.That(calibration.QuietTokenBudget, Is.EqualTo(calibration.TokenBudget));
     }
 
     [Test]

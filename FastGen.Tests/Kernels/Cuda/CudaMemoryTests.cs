@@ -52,13 +52,34 @@ public sealed class CudaMemoryTests
     }
 
     [Test]
+    public async Task Step_MetadataOutgrown_ReplacesItsBuffers()
+    {
+        using CudaBackend backend = new();
+        using LlmEngine engine = new(ModelLoader.Load(DefaultModel.Folder, backend).Model, [], new EngineOptions { TokenBudget = 512, CacheTokens = 2048, MaxSequences = 4 });
+        async Task<long> BytesAfter(int stopTokens)
+        {
+            // Stop tokens are suppressed until the minimum is reached; a request alone has room for 64.
+            SamplingParameters sampling = SamplingParameters.Greedy with { MaxNewTokens = 12, MinNewTokens = 10, StopTokenIds = [.. Enumerable.Range(5, stopTokens)] };
+            List<int>[] results = [await LlmEngineTests.Tokens(engine.Submit([1, 2, 3], sampling)), await LlmEngineTests.Tokens(engine.Submit([1, 2, 3], sampling))];
+            Assert.That(results[1], Is.EqualTo(results[0]));
+            Assert.That(results[0].Take(10), Has.None.InRange(5, 4 + stopTokens));
+            return backend.AllocatedBytes;
+        }
+        long first = await BytesAfter(100), second = await BytesAfter(1000);
+        // Room for twice as many as asked: the new buffer beside the old one would be more.
+        Assert.That(second - first, Is.LessThanOrEqualTo((2 * (1000 - 100) * sizeof(int)) + 16));
+        Assert.That(await BytesAfter(1000), Is.EqualTo(second));
+    }
+
+    [Test]
     public void Dispose_AfterSeveralPipelines_ReturnsDeviceAndManagedMemory()
     {
         // Keeps the context, and with it what CUDA itself loads once.
         using CudaDevice device = new(0);
         LoadAndGenerate();
         string figures = "";
-        // Other programs may use the device meanwhile: what is lost stays lost, so one quiet round is proof.
+        bool disturbed = false;
+        // What is lost stays lost, so one round that no other program disturbs is proof.
         for (int attempt = 0; attempt < 4; attempt++)
         {
             (long managed, long free) = Memory(device);
@@ -67,7 +88,9 @@ public sealed class CudaMemoryTests
             figures = $"managed {managed:N0} before and {managedAfter:N0} after, free on the device {free:N0} before and {freeAfter:N0} after three pipelines";
             TestContext.Out.WriteLine(figures);
             if (Math.Abs(free - freeAfter) < Megabyte && managedAfter - managed < Megabyte) return;
+            disturbed |= IsDisturbed();
         }
+        if (disturbed) Assert.Ignore($"Other programs take and free memory of the device meanwhile: {figures}");
         Assert.Fail(figures);
     }
 
@@ -134,6 +157,18 @@ public sealed class CudaMemoryTests
     {
         using Pipeline pipeline = Pipeline.Load(DefaultModel.Folder, new PipelineOptions { Device = ComputeDevice.Cuda(), Engine = new EngineOptions { TokenBudget = 256, CacheTokens = 4096 } });
         Assert.That(pipeline.Generate(["Once upon a time", "Mia"], SamplingParameters.Greedy with { MaxNewTokens = 40 }), Has.Count.EqualTo(2));
+    }
+
+    // Whether free memory changes while this process does nothing.
+    private static bool IsDisturbed()
+    {
+        long free = CudaDevice.Memory().Free;
+        for (int i = 0; i < 20; i++)
+        {
+            Thread.Sleep(50);
+            if (CudaDevice.Memory().Free != free) return true;
+        }
+        return false;
     }
 
     private static (long Managed, long Free) Memory(CudaDevice device)

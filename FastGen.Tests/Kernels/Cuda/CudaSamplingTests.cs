@@ -7,11 +7,15 @@ public sealed class CudaSamplingTests : CudaFixture
 {
     private static readonly StepLimits Limits = new(64, 16, 16, 8);
 
-    [TestCase(1)]
-    [TestCase(37)]
-    [TestCase(1000)]
-    [TestCase(32001)]
-    public void Sample_ManyParameters_DrawsWhatTheReferenceDraws(int vocabulary)
+    [TestCase(1, 12f)]
+    [TestCase(37, 12f)]
+    [TestCase(1000, 0.3f)]
+    [TestCase(1000, 100f)]
+    [TestCase(32001, 12f)]
+    [TestCase(32000, 2f)]
+    [TestCase(32000, 40f)]
+    [TestCase(128256, 25f)]
+    public void Sample_ManyParameters_DrawsWhatTheReferenceDraws(int vocabulary, float spread)
     {
         Prepare(vocabulary);
         SamplingParameters[] kinds =
@@ -27,10 +31,14 @@ public sealed class CudaSamplingTests : CudaFixture
             new() { RepetitionPenalty = 1.2f, PresencePenalty = 0.5f, FrequencyPenalty = 0.3f },
             new() { TopK = 1 },
             new() { TopP = 0.01f },
+            new() { TopP = 0.999f, Temperature = 1.3f },
+            new() { TopK = 500, TopP = 0.95f, MinP = 0.1f },
+            new() { TopK = 20_000, Temperature = 0.2f },
+            new() { Temperature = 1e-38f },
         ];
         int draws = 0, same = 0;
         RaggedBatch batch = new(Limits);
-        for (int round = 0; round < 20; round++)
+        for (int round = 0; round < (vocabulary > 100_000 ? 5 : 20); round++)
         {
             batch.Clear();
             for (int slot = 0; slot < kinds.Length; slot++)
@@ -44,8 +52,8 @@ public sealed class CudaSamplingTests : CudaFixture
                 batch.AddSequence(slot, tokens, round == 0 ? 0 : round + 1, [.. Enumerable.Range(slot * Limits.BlocksPerSequence, Limits.BlocksPerSequence)]);
                 batch.AddLogitRow(round % 3 == 0 && vocabulary > 5 ? [3, 0] : []);
             }
-            // Logits of some spread, with ties.
-            Twin logits = Logits(vocabulary, (_, _) => MathF.Round(Random.NextSingle() * 600) / 50);
+            // With ties, about zero.
+            Twin logits = Logits(vocabulary, (_, _) => MathF.Round((Random.NextSingle() - 0.5f) * spread * 50) / 50);
             int[] fromCuda = Draw(Cuda, logits.Cuda, batch), fromReference = Draw(Reference, logits.Reference, batch);
             draws += fromCuda.Length;
             same += fromCuda.Zip(fromReference).Count(pair => pair.First == pair.Second);

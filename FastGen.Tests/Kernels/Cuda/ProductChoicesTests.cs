@@ -1,3 +1,6 @@
+using System.Runtime.InteropServices;
+using FastGen.Compute;
+using FastGen.Kernels.Cuda;
 using FastGen.Kernels.Cuda.Compilation;
 using FastGen.Kernels.Cuda.Products;
 
@@ -42,6 +45,39 @@ public sealed class ProductChoicesTests
         Assert.That(Choices().GetOrAdd("512 x 4096", 8, () => 6), Is.EqualTo(6));
         Assert.That(Choices().GetOrAdd("512 x 4096", 8, () => throw new AssertionException("not kept")), Is.EqualTo(6));
     }
+
+    [Test]
+    [Category("Cuda")]
+    public void Linear_SecondBackend_TakesTheChoicesOfTheFirst()
+    {
+        CudaProbe probe = CudaBackend.Probe();
+        if (!probe.IsUsable) Assert.Ignore(probe.Failure!);
+        float[] first = Multiply();
+        Dictionary<string, DateTime> files = Files();
+        Assert.That(files.Keys.Count(file => new FileInfo(file).Length < 100), Is.GreaterThan(0), "Choices are small.");
+        Assert.That(Multiply(), Is.EqualTo(first));
+        Assert.That(Files(), Is.EqualTo(files), "Nothing was compiled, timed or written again.");
+    }
+
+    // A product of many rows, on a backend whose cache is the folder.
+    private float[] Multiply()
+    {
+        const int Rows = 300, Size = 512;
+        using CudaBackend backend = new(options: new CudaOptions { KernelCacheFolder = _folder });
+        Tensor weight = backend.AllocateWeights(DType.BF16, Size, Size), input = backend.Allocate(DType.BF16, Rows, Size), output = backend.Allocate(DType.F32, Rows, Size);
+        Random random = new(1);
+        foreach (Tensor tensor in (Tensor[])[weight, input])
+        {
+            float[] values = [.. Enumerable.Range(0, tensor.Rows * Size).Select(_ => random.NextSingle() - 0.5f)];
+            backend.Upload(MemoryMarshal.AsBytes<float>(values), DType.F32, tensor);
+        }
+        backend.Linear(output, new LinearInput(input), new LinearWeights(weight));
+        float[] result = new float[Rows * Size];
+        backend.Download(output, result);
+        return result;
+    }
+
+    private Dictionary<string, DateTime> Files() => Directory.GetFiles(_folder).ToDictionary(file => file, File.GetLastWriteTimeUtc);
 
     private ProductChoices Choices(string device = "device") => new(new KernelCache(_folder), device);
 }

@@ -83,6 +83,21 @@ def summarize(load, requests):
     return line
 
 
+def batch(count, prompt_tokens, output_tokens, seed):
+    """A load of equal requests that are all there at once."""
+    return dict(workload=f"{prompt_tokens},{output_tokens}", clients=count, seed=seed, requests=[[prompt_tokens, output_tokens]] * count)
+
+
+def elapsed(requests):
+    return max(r.times[-1] for r in requests) - min(r.sent for r in requests)
+
+
+def decode_rate(requests):
+    """Tokens a second once all have their first."""
+    started, last = max(r.times[0] for r in requests), max(r.times[-1] for r in requests)
+    return sum(time > started for r in requests for time in r.times) / (last - started)
+
+
 class Results:
     """Appends JSON lines to a file, each flushed as it is known, and stops before the time is up."""
 
@@ -132,5 +147,6 @@ def arguments(description):
     parser.add_argument("results", help="JSON lines to write")
     parser.add_argument("--shape", default="llama3-8b", choices=sorted(SHAPES))
     parser.add_argument("--limit", type=float, default=600, help="seconds after which no further load is started")
+    parser.add_argument("--offline", action="store_true", help="afterwards batches that come at once (vLLM only)")
     parser.add_argument("--budget", type=int, default=None, help="tokens of a step; the peer's default where not given")
     return parser.parse_args()

@@ -1,6 +1,6 @@
 """vLLM in process (AsyncLLM, token ids in and out), dummy weights: closed loops of clients.
 
-usage: vllm_sweep.py LOADS RESULTS [--shape NAME] [--limit SECONDS] [--budget TOKENS]
+usage: vllm_sweep.py LOADS RESULTS [--shape NAME] [--limit SECONDS] [--budget TOKENS] [--offline]
 """
 import asyncio
 import os
@@ -32,6 +32,18 @@ async def run(engine, load, vocabulary, tag):
     return requests
 
 
+async def offline(engine, results, vocabulary):
+    """Decodes, prompts and requests that come at once: the best of a few, as FastGen.Benchmarks' --offline takes them."""
+    async def best(times, count, prompt, output, rate):
+        return max([rate(await run(engine, sweep.batch(count, prompt, output, 1 + i), vocabulary, f"o{count}-{prompt}-{output}-{i}")) for i in range(times)])
+
+    for count, context in ((1, 512), (8, 512), (32, 512), (64, 512), (128, 512), (64, 1024), (32, 4000)):
+        results.add(dict(kind="decode", batch=count, context=context, tok_s=await best(2, count, context, 128, sweep.decode_rate)))
+    for count, tokens in ((1, 512), (1, 2048), (16, 2048), (64, 512), (4, 8000)):
+        results.add(dict(kind="prompt", prompts=count, tokens=tokens, tok_s=await best(3, count, tokens, 1, lambda requests: count * tokens / sweep.elapsed(requests))))
+    results.add(dict(kind="offline", requests=128, n_in=600, tok_s=await best(2, 128, 600, 128, lambda requests: 128 * 128 / sweep.elapsed(requests))))
+
+
 async def main():
     options = sweep.arguments(__doc__)
     import vllm
@@ -52,6 +64,8 @@ async def main():
                 results.add(sweep.summarize(load, await run(engine, load, shape["vocab_size"], str(number))))
             except Exception as error:
                 results.failed(load, error)
+        if options.offline:
+            await offline(engine, results, shape["vocab_size"])
     finally:
         engine.shutdown()
 
