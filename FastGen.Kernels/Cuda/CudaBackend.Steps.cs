@@ -87,7 +87,7 @@ public sealed unsafe partial class CudaBackend
         finally
         {
             _current = null;
-            (_pendingProduct, _pending) = (null, null);
+            _pending = null;
             _timeline?.Mark();
             Steps.End(ticket);
         }
@@ -101,7 +101,7 @@ public sealed unsafe partial class CudaBackend
         try
         {
             forward(rows, logitRows);
-            RunPending();
+            StorePending();
             _products.Flush();
         }
         finally
@@ -121,7 +121,7 @@ public sealed unsafe partial class CudaBackend
     // The step's metadata. An operation called outside a step brings its batch along.
     private BatchView View(RaggedBatch batch)
     {
-        RunPending();
+        StorePending();
         _products.Flush();
         if (_current != batch)
         {

@@ -9,7 +9,6 @@ internal enum ScratchUse
     NormedSquares,
     Converted,
     Product,
-    Heads,
     Gated,
     Routes,
     RouteProbabilities,
