@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using FastGen.Compute;
 
 namespace FastGen;
 
@@ -93,10 +94,10 @@ public sealed partial class LlmEngine
             return;
         }
 
-        int drawn = 0;
+        int row = 0;
         foreach ((Sequence sequence, _, bool draws) in step.Work)
         {
-            if (draws) Append(sequence, step.Drawn[drawn++]);
+            if (draws) Append(sequence, step, row++);
         }
         _scheduler.Collected(step.Work);
     }
@@ -112,12 +113,13 @@ public sealed partial class LlmEngine
         _budgetController.Observe(tokens, Stopwatch.GetElapsedTime(before, end));
     }
 
-    private void Append(Sequence sequence, int token)
+    private void Append(Sequence sequence, EngineStep step, int row)
     {
         // The token after a stop: its step had started before the stop was known.
         if (sequence.IsRetired) return;
 
         GenerationRequest request = sequence.Request!;
+        int token = step.Drawn[row], wanted = sequence.Sampling.LogProbabilities;
         if (token < 0)
         {
             int position = sequence.TokenCount - sequence.DrawsInFlight;
@@ -126,7 +128,8 @@ public sealed partial class LlmEngine
         }
 
         sequence.EndDraw(token);
-        request.Publish(token);
+        if (wanted == 0) request.Publish(token);
+        else request.Publish(token, TokenLogProbabilities.FromRow(step.LogProbabilities.AsSpan(row * RaggedBatch.LogProbabilitiesPerRow, Math.Min(wanted, 1 + _shape.VocabularySize))));
         _generatedTokens++;
         bool stops = Array.IndexOf(sequence.StopTokens, token) >= 0;
         if (!stops && sequence.TokenCount - sequence.DrawsInFlight < sequence.MaxTokens) return;

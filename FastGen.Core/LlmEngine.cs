@@ -102,6 +102,7 @@ public sealed partial class LlmEngine : IDisposable
     /// <param name="sampling">How to draw and when to end. Stop strings are the caller's to find; generation also ends at the context limit.</param>
     /// <exception cref="ArgumentException">The prompt is empty or too long, holds an id outside the vocabulary, or a parameter is out of range.</exception>
     /// <exception cref="ObjectDisposedException">The engine was disposed.</exception>
+    /// <exception cref="DeviceLostException">The device can no longer be used.</exception>
     /// <exception cref="GenerationException">The engine can no longer run.</exception>
     public GenerationRequest Submit(ReadOnlySpan<int> prompt, SamplingParameters sampling)
     {
@@ -159,9 +160,12 @@ public sealed partial class LlmEngine : IDisposable
         }
     }
 
-    private Exception Ended() => _fault is { } fault
-        ? new GenerationException($"The engine ended: {fault.Message}", fault)
-        : new ObjectDisposedException(nameof(LlmEngine), "The engine was disposed.");
+    private Exception Ended() => _fault switch
+    {
+        null => new ObjectDisposedException(nameof(LlmEngine), "The engine was disposed."),
+        DeviceLostException lost => new DeviceLostException(lost.Message, lost),
+        { } fault => new GenerationException($"The engine ended: {fault.Message}", fault),
+    };
 
     private void UpdateStatistics()
     {

@@ -32,8 +32,9 @@ public static class ModelLoader
     /// <summary>Loads the model of a configuration from any checkpoint.</summary>
     internal static CausalLM Load(ModelConfig config, Checkpoint checkpoint, IBackend backend, ModelLoadOptions options, CancellationToken cancellation = default)
     {
-        WeightLoader loader = new(checkpoint, backend, options.WeightType ?? checkpoint.MainType, options.Progress, cancellation);
+        using WeightLoader loader = new(checkpoint, backend, options.WeightType ?? checkpoint.MainType, options.Progress, cancellation);
         CausalLM model = ModelFamily.OfArchitecture(config.Architecture).Build(config, new WeightReader(loader));
+        loader.Complete();
         if (!options.LeavesLayersOut) UnusedTensors.Check(loader, config, options.Logger);
         return model;
     }

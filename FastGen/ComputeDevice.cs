@@ -38,14 +38,14 @@ public readonly record struct ComputeDevice
     /// <summary>The device in words.</summary>
     public override string ToString() => _kind == DeviceKind.Cuda ? $"Cuda({Index})" : _kind.ToString();
 
-    internal IBackend CreateBackend(int? threads, ILogger logger) => _kind switch
+    internal IBackend CreateBackend(int? threads, ILogger logger, bool deterministic = false) => _kind switch
     {
         DeviceKind.Cpu => CpuBackend.Create(threads),
-        DeviceKind.Cuda => new CudaBackend(Index),
-        _ => Choose(threads, logger),
+        DeviceKind.Cuda => new CudaBackend(Index, CudaOptionsOf(deterministic)),
+        _ => Choose(threads, deterministic, logger),
     };
 
-    private static IBackend Choose(int? threads, ILogger logger)
+    private static IBackend Choose(int? threads, bool deterministic, ILogger logger)
     {
         CudaProbe probe = CudaBackend.Probe();
         if (!probe.IsUsable)
@@ -55,8 +55,11 @@ public readonly record struct ComputeDevice
         }
         CudaDeviceInfo device = probe.Devices.First(device => device.IsSupported);
         logger.TookCuda(device.Index, device.Name);
-        return new CudaBackend(device.Index);
+        return new CudaBackend(device.Index, CudaOptionsOf(deterministic));
     }
+
+    // The CPU needs nothing for it.
+    private static CudaOptions CudaOptionsOf(bool deterministic) => new() { Deterministic = deterministic };
 }
 
 internal static partial class ComputeDeviceLog

@@ -3,11 +3,16 @@ using System.Text;
 namespace FastGen;
 
 /// <summary>One request on its way from token ids to text. Runs on the caller's threads, never on the engine's.</summary>
-internal sealed class Generation(GenerationRequest request, StreamingDecoder? decoder, bool hasStopStrings)
+internal sealed class Generation(GenerationRequest request, StreamingDecoder? decoder, bool hasStopStrings, bool hasLogProbabilities)
 {
+    private const int BufferLength = 64;
+
     private readonly List<int> _ids = [];
     private readonly StringBuilder _text = new();
-    private readonly int[] _buffer = new int[64];
+    private readonly int[] _buffer = new int[BufferLength];
+    private readonly List<TokenLogProbabilities> _logProbabilities = [];
+    private TokenLogProbabilities[]? _logProbabilityBuffer;
+    private int _logProbabilitiesGiven;
     private bool _stopped;
 
     /// <summary>The whole result, once there is one.</summary>
@@ -55,8 +60,9 @@ internal sealed class Generation(GenerationRequest request, StreamingDecoder? de
     {
         bool ended = request.HasEnded;
         int count = request.CopyTokens(_ids.Count, _buffer);
-        int start = _text.Length;
+        int start = _text.Length, known = _ids.Count;
         for (int i = 0; i < count && !_stopped; i++) Append(_buffer[i]);
+        if (hasLogProbabilities) ReadLogProbabilities(known, _ids.Count - known);
         if (_stopped) return Finish(start, FinishReason.Stop);
         if (ended && count == 0)
         {
@@ -64,7 +70,20 @@ internal sealed class Generation(GenerationRequest request, StreamingDecoder? de
             if (decoder is not null) _text.Append(decoder.Flush());
             return Finish(start, decoder?.StopString is null ? request.FinishReason : FinishReason.Stop);
         }
-        return _text.Length > start ? new GenerationPiece(_text.ToString(start, _text.Length - start), null) : null;
+        return _text.Length > start ? Piece(start, null) : null;
+    }
+
+    private void ReadLogProbabilities(int first, int count)
+    {
+        TokenLogProbabilities[] buffer = _logProbabilityBuffer ??= new TokenLogProbabilities[BufferLength];
+        _logProbabilities.AddRange(buffer.AsSpan(0, request.CopyLogProbabilities(first, buffer.AsSpan(0, count))));
+    }
+
+    private GenerationPiece Piece(int start, GenerationResult? result)
+    {
+        int given = _logProbabilitiesGiven;
+        _logProbabilitiesGiven = _logProbabilities.Count;
+        return new GenerationPiece(_text.ToString(start, _text.Length - start), result) { LogProbabilities = hasLogProbabilities ? [.. _logProbabilities[given..]] : [] };
     }
 
     private void Append(int id)
@@ -80,10 +99,11 @@ internal sealed class Generation(GenerationRequest request, StreamingDecoder? de
         {
             Text = _text.ToString(),
             TokenIds = [.. _ids],
+            LogProbabilities = hasLogProbabilities ? [.. _logProbabilities] : [],
             FinishReason = reason,
             PromptTokens = request.PromptTokens,
             Timings = request.Timings,
         };
-        return new GenerationPiece(_text.ToString(start, _text.Length - start), Result);
+        return Piece(start, Result);
     }
 }

@@ -9,6 +9,12 @@ public sealed record GenerationResult
     /// <summary>The generated ids, a closing stop token included.</summary>
     public required IReadOnlyList<int> TokenIds { get; init; }
 
+    /// <summary>
+    /// For each of <see cref="TokenIds"/> its log probability and the most likely tokens there; empty unless <see cref="SamplingParameters.LogProbabilities"/> asks for them.
+    /// The pipeline's tokenizer tells the text of an id.
+    /// </summary>
+    public IReadOnlyList<TokenLogProbabilities> LogProbabilities { get; init; } = [];
+
     /// <summary>Why it ended.</summary>
     public required FinishReason FinishReason { get; init; }
 
@@ -30,6 +36,18 @@ public sealed record GenerationResult
 /// <param name="Result">In the last piece the whole result; null before.</param>
 public readonly record struct GenerationPiece(string Text, GenerationResult? Result)
 {
+    private readonly IReadOnlyList<TokenLogProbabilities>? _logProbabilities;
+
+    /// <summary>
+    /// Of the tokens that came since the piece before, a closing stop token's among them; empty unless <see cref="SamplingParameters.LogProbabilities"/> asks for them.
+    /// Their text need not be this piece's: a token may hold a part of a character, or text that is held back since a stop string may begin in it.
+    /// </summary>
+    public IReadOnlyList<TokenLogProbabilities> LogProbabilities
+    {
+        get => _logProbabilities ?? [];
+        init => _logProbabilities = value;
+    }
+
     /// <summary>The new text.</summary>
     public override string ToString() => Text;
 }

@@ -16,6 +16,12 @@ public sealed record PipelineOptions
     /// <summary>Threads that compute on the CPU; null takes one for each physical core.</summary>
     public int? Threads { get; init; }
 
+    /// <summary>
+    /// Whether logits, and with them tokens, are the same bits whatever shares a step with a request: alone or in a batch, its prompt in one chunk or many,
+    /// restarted or not. Default false. On the CPU that holds always; on CUDA it costs speed (see <see cref="Kernels.Cuda.CudaOptions.Deterministic"/>).
+    /// </summary>
+    public bool Deterministic { get; init; }
+
     /// <summary>Sizes of the engine: context, token budget, cache, sequences at once.</summary>
     public EngineOptions Engine { get; init; } = new();
 

@@ -3,13 +3,15 @@ using System.Globalization;
 using System.Text.Json;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda;
+using FastGen.Kernels.Cuda.Products;
 
 namespace FastGen.Benchmarks.Cuda;
 
 /// <summary>
 /// What the device can do and what steps of two model shapes reach of it, in one run:
-/// `cuda [--json FILE] [--shape llama|qwen] [--detail] [--decode] [--prompts] [--skinny ROWS]`. --decode leaves the prompts out, --prompts takes
-/// them apart, --detail does so with decode steps, --skinny sets the rows up to which products have own kernels.
+/// `cuda [--json FILE] [--shape llama|qwen|mixtral|phi2] [--detail] [--decode] [--prompts] [--skinny ROWS] [--deterministic]`. --decode leaves the prompts out, --prompts takes them
+/// apart (every kernel of a chunk against its limit), --detail does so with decode steps, --skinny sets the rows up to which products have own kernels.
+/// `cuda --products`, `--gaps`, `--experts`, `--attention`, `--sampling` and `--upload [GIGABYTES]` are measurements of their own.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
 /// </summary>
 public static class CudaBenchmark
@@ -27,19 +29,44 @@ public static class CudaBenchmark
         CudaProbe probe = CudaBackend.Probe();
         Console.WriteLine(probe);
         if (!probe.IsUsable) return 1;
+        if (args.Contains("--upload")) return UploadBenchmark.Run(double.Parse(Option(args, "--upload") ?? "8", CultureInfo.InvariantCulture));
+        if (args.Contains("--sampling")) return SamplingBenchmark.Run();
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
-        _options = Option(args, "--skinny") is { } rows ? new CudaOptions { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) } : new CudaOptions();
+        _options = new CudaOptions { Deterministic = args.Contains("--deterministic") };
+        if (Option(args, "--skinny") is { } rows) _options = _options with { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) };
+        if (args.Contains("--no-prepared")) _options = _options with { PreparesNorms = false };
+        if (args.Contains("--products"))
+        {
+            ProductBenchmark.Run([.. (Option(args, "--rows") ?? "8,16,32,64,128").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))], Option(args, "--only"));
+            return 0;
+        }
+        if (args.Contains("--gaps"))
+        {
+            GapBenchmark.Run(_options, shape);
+            return 0;
+        }
+        if (Option(args, "--kernel") is { } kernel) _options = _options with { ExpertKernel = Enum.Parse<ExpertKernel>(kernel) };
+        if (args.Contains("--experts"))
+        {
+            ExpertBenchmark.Run(_options, [.. (Option(args, "--rows") ?? "1,2,4,8,16,32,48,64,96,128,256,512,2048,8192").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))]);
+            return 0;
+        }
+        if (args.Contains("--attention"))
+        {
+            AttentionBenchmark.Run();
+            return 0;
+        }
         double readRate, productRate;
         using (CudaBackend backend = new()) (readRate, productRate) = MeasureLimits(backend);
         if (args.Contains("--prompts"))
         {
-            MeasureResidual();
-            MeasurePrompts();
+            foreach (LlamaShape each in (LlamaShape[])[LlamaShape.Llama8B, LlamaShape.Qwen06B]) if (shape is null || each.Name.StartsWith(shape, StringComparison.OrdinalIgnoreCase)) PromptBenchmark.Run(each, readRate);
             return 0;
         }
+        if (shape is not null && ModelBenchmark.Serves(shape)) ModelBenchmark.Run(shape, args, _options, readRate, productRate);
         if (shape is null or "llama") MeasureLlama(readRate, args.Contains("--decode") ? 0 : productRate, detail);
-        if (shape is null or "qwen") MeasureQwen(readRate, detail);
+        if (shape is null or "qwen") MeasureQwen(readRate, args.Contains("--decode") ? 0 : productRate, detail);
         Console.WriteLine();
         foreach ((string name, double value, double limit, string unit) in Lines)
         {
@@ -49,7 +76,7 @@ public static class CudaBenchmark
         return 0;
     }
 
-    private static string? Option(string[] args, string name)
+    internal static string? Option(string[] args, string name)
     {
         int at = Array.IndexOf(args, name);
         return at >= 0 && at + 1 < args.Length ? args[at + 1] : null;
@@ -83,39 +110,18 @@ public static class CudaBenchmark
         return (readRate, best);
     }
 
-    // What adding into the F32 residual stream costs a product, against writing BF16, over half a second of each.
-    private static void MeasureResidual()
-    {
-        using CudaBackend backend = new();
-        Tensor one = backend.Allocate(DType.F32, 1, 1);
-        float[] value = new float[1];
-        foreach ((int rows, int outputs, int inputs) in ((int, int, int)[])[(512, 4096, 14336), (2048, 4096, 14336), (2048, 4096, 4096), (8192, 4096, 14336), (2048, 28672, 4096)])
-        {
-            Tensor matrix = backend.AllocateWeights(DType.BF16, outputs, inputs), x = backend.Allocate(DType.BF16, rows, inputs);
-            FillRandom(backend, matrix);
-            FillRandom(backend, x);
-            double flops = 2.0 * rows * outputs * inputs;
-            foreach ((DType type, bool accumulate) in ((DType, bool)[])[(DType.BF16, false), (DType.F32, false), (DType.F32, true)])
-            {
-                Tensor y = backend.Allocate(type, rows, outputs);
-                double time = Time((int)(0.4 / (flops / 7e14)), () => backend.Linear(y, new LinearInput(x), new LinearWeights(matrix), accumulate: accumulate), () => backend.Download(one, value));
-                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  {rows} × {outputs} × {inputs} to {type}{(accumulate ? ", added" : "")}: {time * 1e6:F1} µs, {flops / time / 1e12:F0} TFLOP/s"));
-            }
-        }
-    }
-
-    private static void FillRandom(CudaBackend backend, Tensor tensor)
+    internal static void FillRandom(CudaBackend backend, Tensor tensor, float scale = 1 / 16f)
     {
         byte[] bytes = new byte[2 * 1048576];
         Random random = new(3);
         Span<ushort> values = System.Runtime.InteropServices.MemoryMarshal.Cast<byte, ushort>(bytes.AsSpan());
-        for (int i = 0; i < values.Length; i++) values[i] = (ushort)(BitConverter.SingleToUInt32Bits((random.NextSingle() - 0.5f) / 16) >> 16);
+        for (int i = 0; i < values.Length; i++) values[i] = (ushort)(BitConverter.SingleToUInt32Bits((random.NextSingle() - 0.5f) * scale) >> 16);
         int rows = bytes.Length / (2 * tensor.Columns);
         for (int row = 0; row < tensor.Rows; row += rows) backend.Upload(bytes.AsSpan(0, 2 * tensor.Columns * Math.Min(rows, tensor.Rows - row)), DType.BF16, tensor, row);
     }
 
     // Seconds of one, from enough of them in a row.
-    private static double Time(int count, Action queue, Action wait)
+    internal static double Time(int count, Action queue, Action wait)
     {
         for (int i = 0; i < 2; i++)
         {
@@ -150,47 +156,17 @@ public static class CudaBenchmark
         }
     }
 
-    // Each part of a prompt step alone, and the step without it.
-    private static void MeasurePrompts()
-    {
-        LlamaShape shape = LlamaShape.Llama8B;
-        using CudaBackend backend = new(options: _options);
-        LlamaShapedModel model = new(backend, shape, MaxContext);
-        StepRunner runner = new(backend, model, new StepLimits(8192, 16, BlockSize, MaxContext / BlockSize), cachedTokens: 40_000);
-        foreach ((int prompts, int length) in ((int, int)[])[(1, 512), (1, 2048), (1, 8000)])
-        {
-            double Microseconds(Operations operations)
-            {
-                model.Operations = operations;
-                runner.Prefill(prompts, length);
-                double seconds = 0;
-                for (int i = 0; i < 8; i++) seconds += runner.Prefill(prompts, length);
-                return seconds / 8 * 1e6;
-            }
-            double all = Microseconds(Operations.All);
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"\n{prompts} × prompt of {length}: {all:F0} µs, {prompts * length / all * 1e6:F0} tok/s"));
-            double tokens = prompts * (double)length;
-            long h = shape.Hidden;
-            foreach ((Operations operation, double flops) in ((Operations, double)[])
-            [
-                (Operations.Qkv, 2 * tokens * h * shape.QkvColumns), (Operations.Store, 0), (Operations.Attention, 2.0 * tokens * length * shape.Heads * shape.HeadDim),
-                (Operations.Out, 2 * tokens * h * shape.Heads * shape.HeadDim), (Operations.GateUp, 4 * tokens * h * shape.Mlp), (Operations.Down, 2 * tokens * h * shape.Mlp), (Operations.Head, 0), (Operations.Ends, 0), (Operations.Sample, 0),
-            ])
-            {
-                double alone = Microseconds(operation) / shape.Layers, without = (all - Microseconds(Operations.All & ~operation)) / shape.Layers;
-                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  {operation,-10} alone {alone,8:F2} µs a layer ({flops / alone / 1e6,4:F0} TFLOP/s), in the step {without,8:F2} µs"));
-            }
-            model.Operations = Operations.All;
-        }
-    }
-
-    private static void MeasureQwen(double readRate, bool detail)
+    private static void MeasureQwen(double readRate, double productRate, bool detail)
     {
         LlamaShape shape = LlamaShape.Qwen06B;
         using CudaBackend backend = new(options: _options);
         LlamaShapedModel model = new(backend, shape, MaxContext);
         StepRunner runner = new(backend, model, new StepLimits(8192, 64, BlockSize, MaxContext / BlockSize), cachedTokens: 60_000);
         foreach (int sequences in (int[])[1, 8, 64]) Decode(runner, shape, sequences, 512, readRate);
+        if (productRate > 0)
+        {
+            foreach ((int prompts, int length) in ((int, int)[])[(1, 512), (1, 2048), (16, 2048)]) Prompt(runner, shape, prompts, length, productRate);
+        }
         if (detail)
         {
             foreach (int sequences in (int[])[1, 64]) Detail(backend, shape, model, runner, sequences, 512, readRate);
@@ -247,7 +223,7 @@ public static class CudaBenchmark
         backend.ForgetRecordings();
     }
 
-    private static void Record(string name, double value, double limit, string unit)
+    internal static void Record(string name, double value, double limit, string unit)
     {
         Lines.Add((name, value, limit, unit));
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name}: {value:N1} {unit}{(limit > 0 ? $" ({value / limit:P0} of {limit:N0})" : "")}"));

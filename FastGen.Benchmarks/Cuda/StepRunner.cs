@@ -9,7 +9,7 @@ internal sealed class StepRunner
     private const int TokensBeyondPrompt = 256;
 
     private readonly IBackend _backend;
-    private readonly LlamaShapedModel _model;
+    private readonly CausalLM _model;
     private readonly KvCache _cache;
     private readonly Activations _buffers;
     private readonly StepLimits _limits;
@@ -19,7 +19,7 @@ internal sealed class StepRunner
     private readonly Action<int, int>[] _forwards;
     private int _turn;
 
-    public StepRunner(IBackend backend, LlamaShapedModel model, StepLimits limits, int cachedTokens)
+    public StepRunner(IBackend backend, CausalLM model, StepLimits limits, int cachedTokens)
     {
         (_backend, _model, _limits) = (backend, model, limits);
         backend.Prepare(model.Shape, limits);
@@ -39,7 +39,8 @@ internal sealed class StepRunner
     /// <summary>Seconds to read prompts of <paramref name="length"/> tokens into the first slots, with a token drawn for each.</summary>
     public double Prefill(int sequences, int length)
     {
-        int[] prompt = [.. Enumerable.Range(0, length).Select(i => ((i * 7919) + 11) % _model.Shape.VocabularySize)];
+        // Sequences differ, as they would choose the same experts otherwise.
+        int[][] prompts = [.. Enumerable.Range(0, sequences).Select(slot => Enumerable.Range(0, length).Select(i => ((i * 7919) + (slot * 104729) + 11) % _model.Shape.VocabularySize).ToArray())];
         Array.Clear(_lengths, 0, sequences);
         int each = Math.Min((length + TokensBeyondPrompt) / _limits.BlockSize, _limits.BlocksPerSequence);
         for (int i = 0; i < sequences; i++) _blocks[i] = _allBlocks[(i * each)..((i + 1) * each)];
@@ -52,7 +53,7 @@ internal sealed class StepRunner
             while (room > 0 && slot < sequences && batch.SequenceCount < _limits.Sequences)
             {
                 int count = Math.Min(room, length - _lengths[slot]);
-                Add(batch, slot, prompt.AsSpan(_lengths[slot], count), last: _lengths[slot] + count == length);
+                Add(batch, slot, prompts[slot].AsSpan(_lengths[slot], count), last: _lengths[slot] + count == length);
                 room -= count;
                 if (_lengths[slot] == length) slot++;
             }
@@ -111,6 +112,6 @@ internal sealed class StepRunner
     {
         _buffers.Resize(rows, logitRows);
         _model.Forward(new ForwardPass(_backend, batch, _cache, _buffers));
-        if (_model.Operations.HasFlag(Operations.Sample)) _backend.Sample(_buffers.Logits, batch);
+        if (_model is not LlamaShapedModel shaped || shaped.Operations.HasFlag(Operations.Sample)) _backend.Sample(_buffers.Logits, batch);
     }
 }

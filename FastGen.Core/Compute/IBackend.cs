@@ -42,6 +42,12 @@ public interface IBackend : IDisposable
     /// <param name="firstRow">Where the first row of <paramref name="source"/> goes.</param>
     void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0);
 
+    /// <summary>
+    /// Host memory from which <see cref="Upload"/> reads fastest: to be filled, by any number of threads, and given to it whole. Two may be out at once, and come back in
+    /// order; meanwhile nothing else is uploaded or downloaded.
+    /// </summary>
+    Memory<byte> UploadBuffer(int bytes);
+
     /// <summary>Waits for all queued work and reads a row-major matrix as F32.</summary>
     void Download(Tensor source, Span<float> target);
 
@@ -60,6 +66,15 @@ public interface IBackend : IDisposable
 
     /// <summary>Waits for a step and gives the id drawn for each logit row of its batch, or −1 where a row held NaN or nothing finite.</summary>
     void Collect(long ticket, Span<int> tokens);
+
+    /// <summary>
+    /// Gives the log probabilities of the step collected last, for each logit row whose slot asks for them (<see cref="SlotSampling.LogProbabilities"/>) and
+    /// whose draw succeeded: of the drawn token, then of the most likely ones, by falling probability and lower ids first among equals. All are the log-softmax of
+    /// the logits as <see cref="Sample"/> got them. Other rows, and what a row does not ask for, are left as they are.
+    /// </summary>
+    /// <param name="ticket">The step's ticket.</param>
+    /// <param name="target">[logit rows, <see cref="RaggedBatch.LogProbabilitiesPerRow"/>]</param>
+    void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target);
 
     // Operations
 

@@ -12,6 +12,9 @@ public sealed class RaggedBatch
     /// <summary>Ints before the first section: token, sequence, logit row, block update and suppressed token counts, then padding.</summary>
     public const int HeaderLength = 8;
 
+    /// <summary>Log probabilities that a logit row has room for: the drawn token's and those of the most likely ones.</summary>
+    public const int LogProbabilitiesPerRow = 1 + SamplingParameters.MaxTopLogProbabilities;
+
     private const int BlockUpdateInts = 3;
 
     private readonly int _tokens, _positions, _rowSequences, _kvSlots;

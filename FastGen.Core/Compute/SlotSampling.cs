@@ -30,6 +30,9 @@ public readonly record struct SlotSampling
     /// <summary>Tokens at this position and later are output, for the presence and frequency penalties.</summary>
     public int PromptLength { get; init; }
 
+    /// <summary>0 where no log probabilities are wanted; 1 for the drawn token's, 1 + n for those of the n most likely tokens too.</summary>
+    public int LogProbabilities { get; init; }
+
     /// <summary>Key of the counter-based generator.</summary>
     public ulong Seed { get; init; }
 

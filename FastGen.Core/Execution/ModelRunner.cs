@@ -23,7 +23,12 @@ internal sealed class ModelRunner
     {
         RaggedBatch batch = step.Batch;
         batch.Clear();
-        foreach ((Sequence sequence, int tokens, bool draws) in step.Work) Add(batch, sequence, tokens, draws);
+        step.WantsLogProbabilities = false;
+        foreach ((Sequence sequence, int tokens, bool draws) in step.Work)
+        {
+            Add(batch, sequence, tokens, draws);
+            step.WantsLogProbabilities |= draws && sequence.Sampling.LogProbabilities > 0;
+        }
         step.Ticket = Submit(batch);
     }
 
@@ -33,7 +38,12 @@ internal sealed class ModelRunner
         return _model.Backend.Submit(batch, _forward);
     }
 
-    public void Collect(EngineStep step) => _model.Backend.Collect(step.Ticket, step.Drawn.AsSpan(0, step.Batch.LogitRowCount));
+    public void Collect(EngineStep step)
+    {
+        int rows = step.Batch.LogitRowCount;
+        _model.Backend.Collect(step.Ticket, step.Drawn.AsSpan(0, rows));
+        if (step.WantsLogProbabilities) _model.Backend.CollectLogProbabilities(step.Ticket, step.LogProbabilities.AsSpan(0, rows * RaggedBatch.LogProbabilitiesPerRow));
+    }
 
     private void Add(RaggedBatch batch, Sequence sequence, int tokens, bool draws)
     {

@@ -19,7 +19,10 @@ public sealed class GenerationException : Exception
     }
 }
 
-/// <summary>Thrown by a backend whose device can no longer be used: every request fails and the engine takes no more.</summary>
+/// <summary>
+/// The device can no longer be used: every request fails with this, those that run and those that come, and the engine takes no more. After a CUDA fault the
+/// process has to be started anew to use the device.
+/// </summary>
 public sealed class DeviceLostException : Exception
 {
     /// <summary>Makes the exception.</summary>

@@ -23,6 +23,7 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
     private readonly long _submitted = Stopwatch.GetTimestamp();
     private ManualResetValueTaskSourceCore<bool> _signal;
     private int[] _tokens;
+    private TokenLogProbabilities[]? _logProbabilities;
     private int _count;
     private int _wakeAbove = NotWaiting;
     private bool _waits, _blocks, _ended;
@@ -121,13 +122,30 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
         }
     }
 
+    /// <summary>Copies the log probabilities of the tokens from index <paramref name="first"/> on.</summary>
+    /// <returns>The number copied: as many as have come and fit; 0 where the request did not ask for them (<see cref="SamplingParameters.LogProbabilities"/>).</returns>
+    public int CopyLogProbabilities(int first, Span<TokenLogProbabilities> target)
+    {
+        lock (_gate)
+        {
+            if (_logProbabilities is null) return 0;
+            int count = Math.Min(target.Length, _count - first);
+            _logProbabilities.AsSpan(first, count).CopyTo(target);
+            return count;
+        }
+    }
+
     /// <summary>Throws what the request failed with, if it failed.</summary>
+    /// <exception cref="DeviceLostException">The device can no longer be used.</exception>
+    /// <exception cref="GenerationException">The request failed otherwise; its cause is inside.</exception>
+    /// <exception cref="ObjectDisposedException">The engine was disposed meanwhile.</exception>
     public void ThrowIfFailed()
     {
         lock (_gate)
         {
             // Each consumer gets its own exception object: one thrown from several threads garbles its stack trace.
             if (_error is ObjectDisposedException) throw Disposed();
+            if (_error is DeviceLostException) throw new DeviceLostException(_error.Message, _error);
             if (_error is not null) throw new GenerationException(_error.Message, _error);
         }
     }
@@ -155,7 +173,7 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
         if (_started == 0) _started = Stopwatch.GetTimestamp();
     }
 
-    internal void Publish(int token)
+    internal void Publish(int token, TokenLogProbabilities? logProbabilities = null)
     {
         bool wake;
         lock (_gate)
@@ -163,6 +181,7 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
             if (_ended) return;
             if (_count == 0) _firstToken = Stopwatch.GetTimestamp();
             if (_count == _tokens.Length) Array.Resize(ref _tokens, 2 * _count);
+            if (logProbabilities is not null) Keep(logProbabilities);
             _tokens[_count++] = token;
             wake = _count > _wakeAbove && EndWait();
         }
@@ -183,6 +202,14 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
             wake = EndWait();
         }
         if (wake) ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+    }
+
+    // A request asks for them at every token or at none.
+    private void Keep(TokenLogProbabilities logProbabilities)
+    {
+        _logProbabilities ??= new TokenLogProbabilities[_tokens.Length];
+        if (_logProbabilities.Length < _tokens.Length) Array.Resize(ref _logProbabilities, _tokens.Length);
+        _logProbabilities[_count] = logProbabilities;
     }
 
     private void BeginWait(int known)

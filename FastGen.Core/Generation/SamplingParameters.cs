@@ -8,6 +8,9 @@ public sealed record SamplingParameters
     /// <summary>Tokens that a request generates when it does not say.</summary>
     public const int DefaultMaxNewTokens = 256;
 
+    /// <summary>The most that <see cref="TopLogProbabilities"/> may ask for.</summary>
+    public const int MaxTopLogProbabilities = 20;
+
     /// <summary>The most likely token each time.</summary>
     public static SamplingParameters Greedy { get; } = new() { Temperature = 0 };
 
@@ -50,6 +53,18 @@ public sealed record SamplingParameters
     /// <summary>Texts that end generation; neither they nor any part of them is returned.</summary>
     public IReadOnlyList<string> StopStrings { get; init; } = [];
 
+    /// <summary>
+    /// Whether the log probability of each generated token is wanted; default false. It is the log-softmax of the model's logits as they are:
+    /// before penalties, suppressed stop tokens, temperature and all that drops tokens.
+    /// </summary>
+    public bool LogProbabilities { get; init; }
+
+    /// <summary>
+    /// How many of the most likely tokens are wanted with their log probabilities at each generated token; 0 to 20, default 0. Above 0 it asks for
+    /// <see cref="LogProbabilities"/> too. The generated token need not be among them.
+    /// </summary>
+    public int TopLogProbabilities { get; init; }
+
     /// <summary>Throws when a value is out of range.</summary>
     /// <exception cref="ArgumentOutOfRangeException">Names the parameter, its value and its range.</exception>
     /// <exception cref="ArgumentException">A stop string is empty.</exception>
@@ -64,6 +79,7 @@ public sealed record SamplingParameters
         Require(float.IsFinite(FrequencyPenalty), nameof(FrequencyPenalty), FrequencyPenalty, "finite");
         Require(MaxNewTokens is null or > 0, nameof(MaxNewTokens), MaxNewTokens ?? 0, "1 or more, or null for the context limit");
         Require(MinNewTokens >= 0, nameof(MinNewTokens), MinNewTokens, "0 or more");
+        Require(TopLogProbabilities is >= 0 and <= MaxTopLogProbabilities, nameof(TopLogProbabilities), TopLogProbabilities, $"from 0 to {MaxTopLogProbabilities} (0 wants none)");
         Require(MaxNewTokens is null || MinNewTokens <= MaxNewTokens, nameof(MinNewTokens), MinNewTokens, $"at most {nameof(MaxNewTokens)} ({MaxNewTokens})");
         ArgumentNullException.ThrowIfNull(StopTokenIds);
         ArgumentNullException.ThrowIfNull(StopStrings);
@@ -72,6 +88,9 @@ public sealed record SamplingParameters
             if (string.IsNullOrEmpty(StopStrings[i])) throw new ArgumentException($"{nameof(StopStrings)}[{i}] is empty; leave it out, since every text would end at once.", nameof(StopStrings));
         }
     }
+
+    /// <summary>Log probabilities wanted at each generated token: 0, or the token's own and those of the most likely.</summary>
+    internal int LogProbabilityEntries => TopLogProbabilities > 0 ? 1 + TopLogProbabilities : LogProbabilities ? 1 : 0;
 
     internal SlotSampling ForSlot(ulong seed, int promptLength) => new()
     {
@@ -83,6 +102,7 @@ public sealed record SamplingParameters
         PresencePenalty = PresencePenalty,
         FrequencyPenalty = FrequencyPenalty,
         PromptLength = promptLength,
+        LogProbabilities = LogProbabilityEntries,
         Seed = seed,
     };
 

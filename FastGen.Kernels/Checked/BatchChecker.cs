@@ -34,7 +34,7 @@ internal sealed class BatchChecker(ModelShape shape, StepLimits limits)
         foreach ((int slot, SlotSampling sampling) in batch.SamplingUpdates)
         {
             if (!IsSlot(slot)) return $"sampling parameters are sent to slot {slot} of {limits.Sequences}";
-            if (!(sampling.RepetitionPenalty > 0) || !(sampling.Temperature >= 0)) return $"slot {slot} is sent {sampling}";
+            if (!(sampling.RepetitionPenalty > 0) || !(sampling.Temperature >= 0) || sampling.LogProbabilities is < 0 or > RaggedBatch.LogProbabilitiesPerRow) return $"slot {slot} is sent {sampling}";
         }
         return null;
     }

@@ -13,6 +13,7 @@ public sealed partial class CheckedBackend(IBackend inner) : IBackend
 {
     private readonly Dictionary<nint, Allocation> _allocations = [];
     private readonly Dictionary<long, int> _uncollected = [];
+    private (long Ticket, int LogitRows) _collected = (-1, 0);
     private BatchChecker? _checker;
     private RaggedBatch? _submitted;
 
@@ -77,6 +78,13 @@ public sealed partial class CheckedBackend(IBackend inner) : IBackend
     }
 
     /// <inheritdoc/>
+    public Memory<byte> UploadBuffer(int bytes)
+    {
+        Require(bytes > 0, $"{bytes} bytes are no room");
+        return inner.UploadBuffer(bytes);
+    }
+
+    /// <inheritdoc/>
     public void Download(Tensor source, Span<float> target)
     {
         RequireRowMajor(source, "source");
@@ -122,6 +130,16 @@ public sealed partial class CheckedBackend(IBackend inner) : IBackend
         Require(_uncollected.Remove(ticket, out int logitRows), $"step {ticket} is not among those uncollected ({string.Join(", ", _uncollected.Keys)})");
         Require(tokens.Length == logitRows, $"there is room for {tokens.Length} ids, and step {ticket} has {logitRows} logit rows");
         inner.Collect(ticket, tokens);
+        _collected = (ticket, logitRows);
+    }
+
+    /// <inheritdoc/>
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target)
+    {
+        Require(ticket == _collected.Ticket, $"step {ticket} is not the one collected last ({_collected.Ticket})");
+        int room = _collected.LogitRows * RaggedBatch.LogProbabilitiesPerRow;
+        Require(target.Length == room, $"there is room for {target.Length} log probabilities, and step {ticket} has {_collected.LogitRows} logit rows of {RaggedBatch.LogProbabilitiesPerRow}");
+        inner.CollectLogProbabilities(ticket, target);
     }
 
     /// <inheritdoc/>

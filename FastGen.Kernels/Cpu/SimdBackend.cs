@@ -11,6 +11,7 @@ internal sealed unsafe partial class SimdBackend<TSimd, TVector> : IBackend
 {
     private readonly string _instructionSet;
     private readonly HostMemory _memory = new();
+    private readonly UploadBuffers _uploadBuffers = new();
     private readonly HashSet<nint> _packed = [];
     private readonly WorkerPool _pool;
     private readonly Scratch _sums = new(), _rows = new(), _packedRows = new(), _uploaded = new();
@@ -70,6 +71,8 @@ internal sealed unsafe partial class SimdBackend<TSimd, TVector> : IBackend
         }
     }
 
+    public Memory<byte> UploadBuffer(int bytes) => _uploadBuffers.Get(bytes);
+
     public void Download(Tensor source, Span<float> target)
     {
         long bytes = source.Bytes;
@@ -78,6 +81,7 @@ internal sealed unsafe partial class SimdBackend<TSimd, TVector> : IBackend
 
     public void Prepare(ModelShape shape, StepLimits limits)
     {
+        _uploadBuffers.Release();
         _slots = new SlotStates(shape, limits);
         _results = new StepResults(limits);
         _tokens = GC.AllocateArray<int>(limits.Tokens, pinned: true);
@@ -94,6 +98,8 @@ internal sealed unsafe partial class SimdBackend<TSimd, TVector> : IBackend
     }
 
     public void Collect(long ticket, Span<int> tokens) => Results.Collect(ticket, tokens);
+
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target) => Results.CollectLogProbabilities(ticket, target);
 
     public void Sample(Tensor logits, RaggedBatch batch)
     {

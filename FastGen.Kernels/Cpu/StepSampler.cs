@@ -26,6 +26,7 @@ internal sealed unsafe class StepSampler : IDisposable
     public SampleWork Work(Tensor logits, RaggedBatch batch)
     {
         (_logits, _batch) = (logits, batch);
+        if (_slots.WantsLogProbabilities(batch)) _results.ReserveLogProbabilities();
         return new SampleWork(_self);
     }
 
@@ -45,6 +46,8 @@ internal sealed unsafe class StepSampler : IDisposable
             int drawn = _samplers[worker].Draw(row, _slots.Sampling(slot), _slots.Penalties(slot), suppressed, batch.LogitPositions[i]);
             _results.Current[i] = drawn;
             _slots.SetLastDrawn(slot, drawn);
+            int wanted = Math.Min(_slots.Sampling(slot).LogProbabilities, 1 + row.Length);
+            if (wanted > 0 && drawn >= 0) LogSoftmax.Fill(row, drawn, _results.LogProbabilities(i)[..wanted]);
         }
     }
 

@@ -1,6 +1,8 @@
 using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
+using FastGen.Kernels.Cuda.Interop;
+using FastGen.Kernels.Cuda.Products;
 using FastGen.Kernels.Cuda.Steps;
 
 namespace FastGen.Kernels.Cuda;
@@ -9,46 +11,52 @@ public sealed unsafe partial class CudaBackend
 {
     private const int PageTokens = 16;
     private const int HeadsPerBlock = 4;
-    private const int TileRows = 64;
-    private const int WgmmaTileRows = 128;
+    private const int UnitsASplit = 4;
+    private const int MostTileSplits = 8;
 
+    private readonly TensorMaps _cacheMaps = new();
+    private AttentionTiling _tiling;
+    private PendingProduct? _pendingProduct;
     private PendingStore? _pending;
 
     /// <inheritdoc/>
     public void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
     {
         Check(qkv, cache, attention);
+        PendingProduct? product = _pendingProduct is { } pending && pending.Output == qkv ? pending : null;
+        if (product is not null) _pendingProduct = null;
         BatchView view = View(batch);
-        if (_replayable && _current == batch && Steps.SplitsSingles && HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
+        if (product is { } known)
+        {
+            _heads.Run(qkv, known.Input, known.Weights, cache, attention, view);
+        }
+        else if (_replayable && _current == batch && Steps.SplitsSingles && HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
         {
             // A decode step's attention does this itself if it comes next; then queries and keys stay unrotated in their rows.
             _pending = new PendingStore(qkv, cache, attention, view);
-            return;
         }
-        Store(qkv, cache, attention, view);
-    }
-
-    private void StorePending()
-    {
-        if (_pending is not { } pending) return;
-        _pending = null;
-        Store(pending.Qkv, pending.Cache, pending.Attention, pending.View);
-    }
-
-    private void Store(Tensor qkv, KvLayer cache, AttentionWeights attention, BatchView view)
-    {
-        StoreArguments arguments = new()
+        else
         {
-            Batch = view,
-            Qkv = qkv.Data,
-            Cache = cache.Storage.Data,
-            Heads = HeadsOf(attention),
-        };
-        // Many rows: a CTA for each; few: a CTA for every eight heads.
-        int heads = attention.Heads + (2 * attention.KvHeads), warps = 8;
-        arguments.HeadsPerBlock = qkv.Rows >= _device.Multiprocessors ? heads : warps;
-        _kernels.Get("store_kv", "store_kv", ConstantsOf(qkv, cache, attention))
-            .Launch(arguments, (qkv.Rows, (heads + arguments.HeadsPerBlock - 1) / arguments.HeadsPerBlock, 1), threads: 32 * warps);
+            _heads.Store(qkv, qkv, cache, attention, view);
+        }
+    }
+
+    // A prompt's product may be queries, keys and values, which the operation after it finishes and stores.
+    private bool MayBeHeads(Tensor output) => _current is not null && !_replayable && !_options.Deterministic && output.Type != DType.F32 && output.Columns == (Steps.Group + 2) * Steps.KvHeads * Steps.HeadDim;
+
+    // What turned out not to be followed by the operation that it waited for.
+    private void RunPending()
+    {
+        if (_pendingProduct is { } product)
+        {
+            _pendingProduct = null;
+            _products.Linear(product.Output, product.Input, product.Weights, Activation.None, accumulate: false);
+        }
+        if (_pending is { } store)
+        {
+            _pending = null;
+            _heads.Store(store.Qkv, store.Qkv, store.Cache, store.Attention, store.View);
+        }
     }
 
     /// <inheritdoc/>
@@ -57,104 +65,9 @@ public sealed unsafe partial class CudaBackend
         Check(qkv, cache, attention);
         bool fused = _pending is { } pending && pending.Qkv.Data == qkv.Data && pending.Cache == cache && ReferenceEquals(pending.Attention, attention);
         if (fused) _pending = null;
-        BatchView view = View(batch);
-        if (HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
-        {
-            AttendOnTensorCores(output, qkv, cache, attention, view, batch, fused);
-            return;
-        }
         AttentionArguments arguments = new()
         {
-            Batch = view,
-            Qkv = qkv.Data,
-            Cache = cache.Storage.Data,
-            Output = output.Data,
-            BlockTables = Steps.BlockTables,
-            Slopes = attention.AlibiSlopes?.Data ?? 0,
-            Scale = attention.Scale,
-            Heads = attention.Heads,
-            KvHeads = attention.KvHeads,
-            Window = attention.Window,
-            BlockSize = cache.BlockSize,
-            BlocksPerSequence = Steps.Limits.BlocksPerSequence,
-        };
-        _kernels.Get("attention", "attention", ConstantsOf(qkv, cache, attention)).Launch(arguments, (qkv.Rows, (attention.Heads + HeadsPerBlock - 1) / HeadsPerBlock, 1), threads: 32 * HeadsPerBlock);
-    }
-
-    private static HeadArguments HeadsOf(AttentionWeights attention) => new()
-    {
-        Rotary = attention.Rotary?.Data ?? 0,
-        QueryGamma = attention.QueryNorm?.Gamma.Data ?? 0,
-        QueryBeta = attention.QueryNorm?.Beta?.Data ?? 0,
-        KeyGamma = attention.KeyNorm?.Gamma.Data ?? 0,
-        KeyBeta = attention.KeyNorm?.Beta?.Data ?? 0,
-        QueryScales = attention.QueryScales?.Data ?? 0,
-        QueryEpsilon = attention.QueryNorm?.Epsilon ?? 0,
-        KeyEpsilon = attention.KeyNorm?.Epsilon ?? 0,
-        Heads = attention.Heads,
-        KvHeads = attention.KvHeads,
-        RotaryColumns = attention.Rotary?.Columns ?? 0,
-        QueryNorm = KindOf(attention.QueryNorm),
-        KeyNorm = KindOf(attention.KeyNorm),
-    };
-
-    private static int KindOf(NormWeights? norm) => norm is null ? 0 : norm.Kind == NormKind.Rms ? 1 : 2;
-
-    private static KernelConstants ConstantsOf(Tensor qkv, KvLayer cache, AttentionWeights attention) =>
-        new() { In = qkv.Type, HeadDim = attention.HeadDim, Group = attention.Heads / attention.KvHeads, Page = PageOf(cache.BlockSize) };
-
-    // Pages of 16 tokens where a block is a multiple of them, else the block itself is the page.
-    private static int PageOf(int blockSize) => blockSize % PageTokens == 0 ? PageTokens : blockSize;
-
-    private static void Check(Tensor qkv, KvLayer cache, AttentionWeights attention)
-    {
-        if (qkv.Type != cache.Storage.Type) throw new ArgumentException($"The cache holds {cache.Storage.Type}, the rows are {qkv.Type}; {nameof(PrecisionFor)} says what each has to be.", nameof(cache));
-        if (cache.KvHeads != attention.KvHeads || cache.HeadDim != attention.HeadDim) throw new ArgumentException($"The cache holds {cache.KvHeads} heads of {cache.HeadDim}, the layer has {attention.KvHeads} of {attention.HeadDim}.", nameof(cache));
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct StoreArguments
-    {
-        public BatchView Batch;
-        public nint Qkv, Cache;
-        public HeadArguments Heads;
-        public int HeadsPerBlock;
-    }
-
-    // struct HeadArguments of heads.cuh
-    [StructLayout(LayoutKind.Sequential)]
-    private struct HeadArguments
-    {
-        public nint Rotary, QueryGamma, QueryBeta, KeyGamma, KeyBeta, QueryScales;
-        public float QueryEpsilon, KeyEpsilon;
-        public int Heads, KvHeads, RotaryColumns, QueryNorm, KeyNorm;
-    }
-
-    // CTAs for each sequence and key/value head: as many as the device holds at twice one an SM, but no fewer than four pages for each, a power of
-    // two, so that growing contexts ask for few recordings.
-    private int Splits(int sequences)
-    {
-        int most = Math.Min(2 * _device.Multiprocessors / (sequences * Steps.KvHeads), _longestContext / (4 * PageTokens));
-        return 1 << int.Clamp(int.Log2(Math.Max(most, 1)), 0, 5);
-    }
-
-    // Pages in flight for each warp. Where no warp has more than two, one is enough, and the CTAs then fit beside those of the product before them.
-    private int Stages(int headDim, int splits) =>
-        splits > 1 && _longestContext <= 2 * 4 * PageTokens * splits ? 1 : headDim <= 64 ? 4 : headDim <= 128 && splits == 1 ? 3 : 2;
-
-    private bool HasTensorCoreKernel(DType type, AttentionWeights attention, int blockSize) =>
-        type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && PageOf(blockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim;
-
-    private void AttendOnTensorCores(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, BatchView view, RaggedBatch batch, bool fused)
-    {
-        int group = attention.Heads / attention.KvHeads, pageBytes = PageTokens * attention.HeadDim * 4;
-        // A replayed step has room for every sequence of its bucket; the kernels read how many there are.
-        bool replayed = _replayable && _current == batch;
-        int singles = !replayed ? Steps.Plan.SingleCount : Steps.SplitsSingles ? qkv.Rows : 0;
-        int tiles = !replayed ? Steps.Plan.TileCount : Steps.SplitsSingles ? 0 : qkv.Rows * ((group + Steps.Plan.TileRows - 1) / Steps.Plan.TileRows);
-        TensorCoreArguments arguments = new()
-        {
-            Batch = view,
+            Batch = View(batch),
             Plan = Steps.PlanAddress,
             Qkv = qkv.Data,
             Cache = cache.Storage.Data,
@@ -168,24 +81,52 @@ public sealed unsafe partial class CudaBackend
             BlockSize = cache.BlockSize,
             BlocksPerSequence = Steps.Limits.BlocksPerSequence,
         };
-        if (tiles > 0)
+        if (HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
         {
-            TilesArguments tileArguments = new() { Common = arguments, Tiles = Steps.PlanAddress + (Steps.Plan.TilesOffset * sizeof(int)) };
-            if (Steps.Plan.TileRows == WgmmaTileRows)
-            {
-                // Queries of 128 rows, two stages of keys and values of 128 tokens.
-                _kernels.Get("attention_wgmma", "attention_wgmma", ConstantsOf(qkv, cache, attention))
-                    .Launch(tileArguments, (tiles, attention.KvHeads, 1), threads: 288, sharedBytes: (5 * 256 * attention.HeadDim) + 1024);
-            }
-            else
-            {
-                _kernels.Get("attention_tiles", "attention_tiles", ConstantsOf(qkv, cache, attention))
-                    .Launch(tileArguments, (tiles, attention.KvHeads, 1), threads: 128, sharedBytes: (8 * pageBytes) + (TileRows * attention.HeadDim * 2));
-            }
+            AttendOnTensorCores(arguments, qkv, cache, attention, batch, fused);
+            return;
         }
+        _kernels.Get("attention", "attention", ConstantsOf(qkv, cache, attention)).Launch(arguments, (qkv.Rows, (attention.Heads + HeadsPerBlock - 1) / HeadsPerBlock, 1), threads: 32 * HeadsPerBlock);
+    }
+
+    private static KernelConstants ConstantsOf(Tensor qkv, KvLayer cache, AttentionWeights attention) =>
+        new() { In = qkv.Type, HeadDim = attention.HeadDim, Group = attention.Heads / attention.KvHeads, Page = HeadProducts.PageOf(cache.BlockSize) };
+
+    private static void Check(Tensor qkv, KvLayer cache, AttentionWeights attention)
+    {
+        if (qkv.Type != cache.Storage.Type) throw new ArgumentException($"The cache holds {cache.Storage.Type}, the rows are {qkv.Type}; {nameof(PrecisionFor)} says what each has to be.", nameof(cache));
+        if (cache.KvHeads != attention.KvHeads || cache.HeadDim != attention.HeadDim) throw new ArgumentException($"The cache holds {cache.KvHeads} heads of {cache.HeadDim}, the layer has {attention.KvHeads} of {attention.HeadDim}.", nameof(cache));
+    }
+
+    // CTAs for each sequence and key/value head: as many as the device holds at twice one an SM, but no fewer than four pages for each, a power of
+    // two, so that growing contexts ask for few recordings.
+    private int Splits(int sequences)
+    {
+        int most = Math.Min(2 * _device.Multiprocessors / (sequences * Steps.KvHeads), _longestContext / (4 * PageTokens));
+        return 1 << int.Clamp(int.Log2(Math.Max(most, 1)), 0, 5);
+    }
+
+    // Pages in flight for a CTA of four warps. Where it has few, all of them, so that the CTAs may still fit beside those of the product before.
+    private int Slots(int headDim, int splits)
+    {
+        int pages = (((_longestContext + PageTokens - 1) / PageTokens) + splits - 1) / splits, stages = headDim <= 64 ? 4 : headDim <= 128 && splits == 1 ? 3 : 2;
+        return splits == 1 || !_kernels.UsesHopperInstructions || pages > 4 * stages ? 4 * stages : pages <= 5 ? 5 : pages <= 6 ? 6 : 8;
+    }
+
+    private bool HasTensorCoreKernel(DType type, AttentionWeights attention, int blockSize) =>
+        type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && HeadProducts.PageOf(blockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim;
+
+    private void AttendOnTensorCores(AttentionArguments arguments, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch, bool fused)
+    {
+        int group = attention.Heads / attention.KvHeads, pageBytes = PageTokens * attention.HeadDim * 4;
+        // A replayed step has room for every sequence of its bucket; the kernels read how many there are.
+        bool replayed = _replayable && _current == batch;
+        int singles = !replayed ? Steps.Plan.SingleCount : Steps.SplitsSingles ? qkv.Rows : 0;
+        int tiles = !replayed ? Steps.Plan.TileCount : Steps.SplitsSingles ? 0 : qkv.Rows * ((group + _tiling.Rows - 1) / _tiling.Rows);
+        if (tiles > 0) AttendTiles(arguments, tiles, qkv, cache, attention, replayed);
         if (singles > 0)
         {
-            int splits = Splits(singles), stages = Stages(attention.HeadDim, splits);
+            int splits = Splits(singles), slots = Slots(attention.HeadDim, splits);
             // Splits that fit a cluster meet in it; others through memory.
             bool clustered = _kernels.UsesHopperInstructions && splits is > 1 and <= 8;
             SplitArguments splitArguments = new()
@@ -193,19 +134,48 @@ public sealed unsafe partial class CudaBackend
                 Common = arguments,
                 Partials = _scratch.Get(ScratchUse.AttentionPartials, (long)singles * attention.KvHeads * splits * group * (attention.HeadDim + 2) * sizeof(float)),
                 Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
-                Heads = HeadsOf(attention),
-                Clustered = clustered ? 1 : 0,
+                Heads = new HeadArguments(attention),
             };
-            _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Fused = fused, Shape = (stages, 0, 0, 0) })
-                .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: 4 * stages * pageBytes, cluster: clustered ? splits : 1, clusterAlongY: true);
+            _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Fused = fused, Shape = (slots, clustered ? splits : 1, 0, 0) })
+                .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: (slots * pageBytes) + (clustered ? ((4 * attention.HeadDim) + 64) * group * sizeof(float) : 0), cluster: clustered ? splits : 1, clusterAlongY: true);
         }
     }
 
+    private void AttendTiles(AttentionArguments arguments, int tiles, Tensor qkv, KvLayer cache, AttentionWeights attention, bool replayed)
+    {
+        TilesArguments tileArguments = new() { Common = arguments, Tiles = Steps.PlanAddress + (Steps.Plan.TilesOffset * sizeof(int)) };
+        KernelConstants constants = ConstantsOf(qkv, cache, attention);
+        int headDim = attention.HeadDim;
+        if (_tiling.Warpgroups == 0)
+        {
+            // Two stages of keys and values of 64 tokens, and the queries.
+            _kernels.Get("attention_tiles", "attention_tiles", constants).Launch(tileArguments, (tiles, attention.KvHeads, 1), threads: 128, sharedBytes: ((4 * 64) + _tiling.Rows) * headDim * 2);
+            return;
+        }
+        int items = tiles * attention.KvHeads, splits = replayed ? 1 : TileSplits(items);
+        WgmmaArguments wgmmaArguments = new()
+        {
+            Tiles = tileArguments,
+            Splits = splits,
+            Partials = splits == 1 ? 0 : _scratch.Get(ScratchUse.TilePartials, (long)items * splits * _tiling.Rows * 2 * ((headDim / 2) + 4) * sizeof(float)),
+            Counters = splits == 1 ? 0 : _scratch.Get(ScratchUse.TileCounters, (long)items * _tiling.Warpgroups * sizeof(uint)),
+        };
+        // Pages of other widths are not swizzled in the cache; a tensor map does it as they are read.
+        if (headDim % TensorMaps.BoxColumns != 0) wgmmaArguments.CacheMap = _cacheMaps.Get(new Tensor(cache.Storage.Data, cache.Storage.Type, (int)(cache.Storage.Bytes / (2 * headDim)), headDim), PageTokens);
+        _kernels.Get("attention_wgmma", "attention_wgmma", constants with { Shape = (_tiling.Warpgroups, _tiling.Tokens, _tiling.Stages, 0) })
+            .Launch(wgmmaArguments, (Math.Min(items * splits, _device.Multiprocessors), 1, 1), threads: 128 * (_tiling.Warpgroups + 1), sharedBytes: _tiling.SharedBytes(headDim));
+    }
+
+    // CTAs that share the keys of a tile and head, where these alone leave half of the device without work; each has a few units of keys at least.
+    private int TileSplits(int items) => Math.Clamp(Math.Min(_device.Multiprocessors / items, _longestContext / (UnitsASplit * _tiling.Tokens)), 1, MostTileSplits);
+
+    private readonly record struct PendingProduct(Tensor Output, LinearInput Input, LinearWeights Weights);
+
     private readonly record struct PendingStore(Tensor Qkv, KvLayer Cache, AttentionWeights Attention, BatchView View);
 
-    // What both tensor-core kernels take first.
+    // struct AttentionArguments of attention.cuh: what all kernels of attention take first.
     [StructLayout(LayoutKind.Sequential)]
-    private struct TensorCoreArguments
+    private struct AttentionArguments
     {
         public BatchView Batch;
         public nint Plan, Qkv, Cache, Output, BlockTables, Slopes;
@@ -216,25 +186,25 @@ public sealed unsafe partial class CudaBackend
     [StructLayout(LayoutKind.Sequential)]
     private struct TilesArguments
     {
-        public TensorCoreArguments Common;
+        public AttentionArguments Common;
         public nint Tiles;
+    }
+
+    // The tensor map aligns it to 64 bytes on the device.
+    [StructLayout(LayoutKind.Sequential, Size = 320)]
+    private struct WgmmaArguments
+    {
+        public TensorMap CacheMap;
+        public TilesArguments Tiles;
+        public int Splits;
+        public nint Partials, Counters;
     }
 
     [StructLayout(LayoutKind.Sequential)]
     private struct SplitArguments
     {
-        public TensorCoreArguments Common;
+        public AttentionArguments Common;
         public nint Partials, Counters;
         public HeadArguments Heads;
-        public int Clustered;
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct AttentionArguments
-    {
-        public BatchView Batch;
-        public nint Qkv, Cache, Output, BlockTables, Slopes;
-        public float Scale;
-        public int Heads, KvHeads, Window, BlockSize, BlocksPerSequence;
     }
 }

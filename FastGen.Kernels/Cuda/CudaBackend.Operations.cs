@@ -1,7 +1,6 @@
 using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
-using FastGen.Kernels.Cuda.Products;
 using FastGen.Kernels.Cuda.Steps;
 
 namespace FastGen.Kernels.Cuda;
@@ -19,35 +18,42 @@ public sealed unsafe partial class CudaBackend
     /// <inheritdoc/>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
     {
-        StorePending();
+        RunPending();
         _products.Norm(output, input, weights);
     }
 
     /// <inheritdoc/>
     public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation = Activation.None, bool accumulate = false)
     {
-        StorePending();
+        RunPending();
+        if (MayBeHeads(output) && activation == Activation.None && !accumulate)
+        {
+            _pendingProduct = new PendingProduct(output, input, weights);
+            return;
+        }
         _products.Linear(output, input, weights, activation, accumulate);
     }
 
     /// <inheritdoc/>
     public void GatedLinear(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation)
     {
-        StorePending();
+        RunPending();
         _products.Gated(output, input, gateUp, activation);
     }
 
     /// <inheritdoc/>
     public void MixtureOfExperts(Tensor output, in LinearInput input, ExpertWeights weights)
     {
-        StorePending();
-        new ExpertProducts(_kernels, _scratch, _products).Run(output, input, weights);
+        RunPending();
+        _products.Flush();
+        // A recorded step has rows for every sequence of its bucket.
+        _experts.Run(output, input, weights, rowCount: _replayable && _current is not null ? Steps.TokenCount : 0);
     }
 
     /// <inheritdoc/>
     public void AddGated(Tensor output, in LinearInput input, LinearWeights gate, Tensor rows, LinearWeights down)
     {
-        StorePending();
+        RunPending();
         Tensor shares = _scratch.Matrix(ScratchUse.Gate, DType.F32, output.Rows, 1), product = _scratch.Matrix(ScratchUse.ExpertResults, DType.F32, output.Rows, output.Columns);
         _products.Linear(shares, input, gate, Activation.None, accumulate: false);
         _products.Linear(product, new LinearInput(rows), down, Activation.None, accumulate: false);
@@ -82,9 +88,27 @@ public sealed unsafe partial class CudaBackend
             SuppressedTokens = Steps.SuppressedOffset,
             Slices = slices,
         };
+        LogProbabilityNeed need = Steps.LogProbabilityNeed;
+        LogProbabilityArguments logProbabilities = need == LogProbabilityNeed.None ? default : LogProbabilitiesOf(logits, need, arguments.Batch);
+        if (need != LogProbabilityNeed.None) _kernels.Get("log_probabilities", "weigh", default).Launch(logProbabilities, (logits.Rows, 1, 1), threads: 1024);
         _kernels.Get("sample", "find_best", default).Launch(arguments, (slices, logits.Rows, 1), threads: 256);
         _kernels.Get("sample", "sample", default).Launch(arguments, (logits.Rows, 1, 1), threads: 1024);
+        if (need != LogProbabilityNeed.None) _kernels.Get("log_probabilities", "finish", default).Launch(logProbabilities, ((logits.Rows + 31) / 32, 1, 1), threads: 32);
     }
+
+    private LogProbabilityArguments LogProbabilitiesOf(Tensor logits, LogProbabilityNeed need, BatchView batch) => new()
+    {
+        Batch = batch,
+        Logits = logits.Data,
+        Kept = need == LogProbabilityNeed.OfChangedLogits ? _scratch.Get(ScratchUse.KeptLogits, (long)logits.Rows * logits.Columns * sizeof(float)) : 0,
+        Normalizers = _scratch.Get(ScratchUse.LogNormalizers, logits.Rows * sizeof(float)),
+        Sampling = Steps.Sampling,
+        LastDrawn = Steps.LastDrawn,
+        Results = Steps.LogProbabilities,
+        Vocabulary = logits.Columns,
+        Sequences = Steps.Limits.Sequences,
+        PerRow = RaggedBatch.LogProbabilitiesPerRow,
+    };
 
     private void Look(string kernel, Tensor output, Tensor table, int offset, RaggedBatch batch)
     {
@@ -121,5 +145,13 @@ public sealed unsafe partial class CudaBackend
         public BatchView Batch;
         public nint Logits, Sampling, Counts, LastDrawn, Results, Best;
         public int Vocabulary, ResultStride, SuppressedTokens, Slices;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct LogProbabilityArguments
+    {
+        public BatchView Batch;
+        public nint Logits, Kept, Normalizers, Sampling, LastDrawn, Results;
+        public int Vocabulary, Sequences, PerRow;
     }
 }

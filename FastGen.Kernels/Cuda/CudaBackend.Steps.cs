@@ -21,9 +21,14 @@ public sealed unsafe partial class CudaBackend
         {
             return Start(batch, forward);
         }
-        catch (CudaException exception) when (exception.LosesDevice)
+        catch (CudaException exception) when (exception.LosesDevice || _device.IsLost)
         {
             throw Lost(exception);
+        }
+        catch (CudaException exception) when (exception.LacksMemory)
+        {
+            // Modules and recorded steps take memory of their own.
+            throw _device.OutOfMemory($"what {exception.Call} needs", exception);
         }
     }
 
@@ -35,7 +40,21 @@ public sealed unsafe partial class CudaBackend
             _device.MakeCurrent();
             Steps.Collect(ticket, tokens);
         }
-        catch (CudaException exception) when (exception.LosesDevice)
+        catch (CudaException exception) when (exception.LosesDevice || _device.IsLost)
+        {
+            throw Lost(exception);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target)
+    {
+        try
+        {
+            _device.MakeCurrent();
+            Steps.CollectLogProbabilities(ticket, target);
+        }
+        catch (CudaException exception) when (exception.LosesDevice || _device.IsLost)
         {
             throw Lost(exception);
         }
@@ -47,7 +66,9 @@ public sealed unsafe partial class CudaBackend
     private long Start(RaggedBatch batch, Action<int, int> forward)
     {
         _device.MakeCurrent();
+        _timeline?.Mark();
         long ticket = Steps.Begin(batch);
+        _timeline?.Mark();
         _current = batch;
         try
         {
@@ -56,7 +77,7 @@ public sealed unsafe partial class CudaBackend
             if (_replayable)
             {
                 int rows = StepGraphs.Bucket(batch.TokenCount, Math.Min(batch.Limits.Sequences, batch.Limits.Tokens));
-                _graphs.Run(new StepKey(forward, rows, Splits(rows), Stages(Steps.HeadDim, Splits(rows))), this);
+                _graphs.Run(new StepKey(forward, rows, Splits(rows), Slots(Steps.HeadDim, Splits(rows)), Steps.LogProbabilityNeed), this);
             }
             else
             {
@@ -66,7 +87,8 @@ public sealed unsafe partial class CudaBackend
         finally
         {
             _current = null;
-            _pending = null;
+            (_pendingProduct, _pending) = (null, null);
+            _timeline?.Mark();
             Steps.End(ticket);
         }
         return ticket;
@@ -75,8 +97,18 @@ public sealed unsafe partial class CudaBackend
     /// <summary>Queues the operations of a step.</summary>
     internal void Queue(Action<int, int> forward, int rows, int logitRows)
     {
-        forward(rows, logitRows);
-        StorePending();
+        _products.Defers = _options.PreparesNorms && !_options.Deterministic;
+        try
+        {
+            forward(rows, logitRows);
+            RunPending();
+            _products.Flush();
+        }
+        finally
+        {
+            _products.Defers = false;
+            _products.Drop();
+        }
     }
 
     private static int Longest(ReadOnlySpan<int> contexts)
@@ -89,7 +121,8 @@ public sealed unsafe partial class CudaBackend
     // The step's metadata. An operation called outside a step brings its batch along.
     private BatchView View(RaggedBatch batch)
     {
-        StorePending();
+        RunPending();
+        _products.Flush();
         if (_current != batch)
         {
             _device.MakeCurrent();

@@ -1,7 +1,6 @@
 using System.Globalization;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
-using FastGen.Kernels.Cuda.Interop;
 using FastGen.Kernels.Cuda.Products;
 using FastGen.Kernels.Cuda.Steps;
 
@@ -23,6 +22,8 @@ public sealed unsafe partial class CudaBackend : IBackend
     private readonly CudaScratch _scratch;
     private readonly Transfers _transfers;
     private readonly LinearProducts _products;
+    private readonly ExpertProducts _experts;
+    private readonly HeadProducts _heads;
     private readonly StepGraphs _graphs;
     private bool _disposed;
 
@@ -35,12 +36,15 @@ public sealed unsafe partial class CudaBackend : IBackend
         if (!probe.IsUsable) throw new CudaException(probe.ToString());
         _info = probe.Devices.FirstOrDefault(device => device.Index == index) ?? throw new CudaException($"There is no device {index}.\n{probe}");
         if (!_info.IsSupported) throw new CudaException($"Device {index} is too old for these kernels.\n{probe}");
-        _device = new CudaDevice(index);
-        KernelCompiler compiler = new(_device.Capability, new KernelCache(_options.KernelCacheFolder ?? KernelCache.DefaultFolder), _options.UseHopperInstructions);
+        _device = new CudaDevice(index, _options.MemoryLimit);
+        KernelCache cache = new(_options.KernelCacheFolder ?? KernelCache.DefaultFolder);
+        KernelCompiler compiler = new(_device.Capability, cache, _options.UseHopperInstructions);
         _kernels = new KernelLibrary(_device, compiler);
         _scratch = new CudaScratch(_device);
         _transfers = new Transfers(_device, _kernels, _scratch);
-        _products = new LinearProducts(_device, _kernels, _scratch, _options.SkinnyRows);
+        _products = new LinearProducts(_device, _kernels, _scratch, ProductChoices.For(cache, _device, _info.Name), _options);
+        _experts = new ExpertProducts(_device, _kernels, _scratch, _products, _options.ExpertKernel);
+        _heads = new HeadProducts(_device, _kernels, _scratch, _products);
         _graphs = new StepGraphs(_device);
     }
 
@@ -66,9 +70,6 @@ public sealed unsafe partial class CudaBackend : IBackend
     /// <inheritdoc/>
     public bool CompilesSteps => true;
 
-    /// <summary>The kernels loaded so far with the registers and local bytes of a thread.</summary>
-    internal IEnumerable<(string Kernel, int Registers, int LocalBytes)> KernelResources => _kernels.Resources();
-
     /// <summary>Looks for CUDA's libraries and devices; allocates nothing.</summary>
     public static CudaProbe Probe(CudaOptions? options = null) => CudaProbe.Run(options);
 
@@ -76,19 +77,14 @@ public sealed unsafe partial class CudaBackend : IBackend
     public Precision PrecisionFor(DType weights) => new(DType.F32, weights, weights);
 
     /// <inheritdoc/>
-    public Tensor AllocateWeights(DType type, int rows, int columns) => Allocate(type, rows, columns);
+    public Tensor AllocateWeights(DType type, int rows, int columns) => Allocate(type, rows, columns, MemoryUse.Weights);
 
     /// <inheritdoc/>
-    public Tensor Allocate(DType type, int rows, int columns)
-    {
-        _device.MakeCurrent();
-        // Kernels may read a vector's width past the last row.
-        return new Tensor(_device.Allocate(((long)rows * columns * type.Size()) + 256), type, rows, columns);
-    }
+    public Tensor Allocate(DType type, int rows, int columns) => Allocate(type, rows, columns, MemoryUse.Activations);
 
     /// <inheritdoc/>
     public KvLayer AllocateKvLayer(DType type, int blocks, int blockSize, int kvHeads, int headDim) =>
-        new(Allocate(type, blocks, 2 * kvHeads * blockSize * headDim), blockSize, kvHeads, headDim);
+        new(Allocate(type, blocks, 2 * kvHeads * blockSize * headDim, MemoryUse.Cache), blockSize, kvHeads, headDim);
 
     /// <inheritdoc/>
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
@@ -100,6 +96,20 @@ public sealed unsafe partial class CudaBackend : IBackend
         }
         _device.MakeCurrent();
         _transfers.Upload(source, sourceType, target.Data + (nint)((long)firstRow * target.Columns * target.Type.Size()), target.Type);
+    }
+
+    /// <summary>Copies bytes of one matrix over rows of another: large random weights are made on the device, for measurements.</summary>
+    internal void CopyOnDevice(Tensor source, long offset, Tensor target, int firstRow, long bytes)
+    {
+        _device.MakeCurrent();
+        _transfers.CopyOnDevice(source.Data + (nint)offset, target.Data + (nint)((long)firstRow * target.Columns * target.Type.Size()), bytes);
+    }
+
+    /// <inheritdoc/>
+    public Memory<byte> UploadBuffer(int bytes)
+    {
+        _device.MakeCurrent();
+        return _transfers.Buffer(bytes);
     }
 
     /// <inheritdoc/>
@@ -116,10 +126,15 @@ public sealed unsafe partial class CudaBackend : IBackend
         ArgumentNullException.ThrowIfNull(shape);
         ArgumentNullException.ThrowIfNull(limits);
         _device.MakeCurrent();
-        _steps?.DestroyEvents();
+        if (_steps is not null) _device.Synchronize();
         _graphs.Clear();
-        bool wgmma = _kernels.UsesHopperInstructions && shape.WeightType != DType.F32 && (shape.HeadDim is 64 or 128);
-        _steps = new StepState(_device, _kernels, shape, limits, splitSingles: shape.Heads / shape.KvHeads <= LargestSplitGroup, tileRows: wgmma ? WgmmaTileRows : TileRows) { MetadataMoves = ForgetRecordings };
+        _steps?.Dispose();
+        // The weights are there.
+        _transfers.Release();
+        // A token's attention must not depend on how many came with it: one kernel for all, and one whose masked and full tiles round alike.
+        bool deterministic = _options.Deterministic;
+        _tiling = !deterministic && _kernels.UsesHopperInstructions && shape.WeightType != DType.F32 ? AttentionTiling.ForHopper(shape.HeadDim) : default;
+        _steps = new StepState(_device, _kernels, shape, limits, splitSingles: !deterministic && shape.Heads / shape.KvHeads <= LargestSplitGroup, _tiling.Rows) { MetadataMoves = ForgetRecordings };
         DType activation = PrecisionFor(shape.WeightType).Activation;
         int widest = Math.Max(shape.HiddenSize, Math.Max(shape.MlpColumns, shape.Heads * shape.HeadDim));
         _ = _scratch.Matrix(ScratchUse.Normed, activation, limits.Tokens, widest);
@@ -132,21 +147,20 @@ public sealed unsafe partial class CudaBackend : IBackend
     {
         if (_disposed) return;
         _disposed = true;
-        _device.MakeCurrent();
-        // Work may still be queued; nothing is freed under it.
-        _ = CudaDriver.cuStreamSynchronize(_device.Stream);
+        // Work may still be queued; nothing is freed under it. A lost device answers every call with its error.
+        _device.Settle();
         _graphs.Dispose();
-        _steps?.DestroyEvents();
+        _steps?.Dispose();
         _transfers.Dispose();
         _products.Dispose();
         _kernels.Dispose();
         _device.Dispose();
     }
 
-    /// <summary>Drops all recorded steps, for measurements that change what a step does.</summary>
-    internal void ForgetRecordings()
+    private Tensor Allocate(DType type, int rows, int columns, MemoryUse use)
     {
-        _device.Synchronize();
-        _graphs.Clear();
+        _device.MakeCurrent();
+        // Kernels may read a vector's width past the last row.
+        return new Tensor(_device.Allocate(((long)rows * columns * type.Size()) + 256, use), type, rows, columns);
     }
 }

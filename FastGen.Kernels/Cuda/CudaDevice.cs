@@ -8,10 +8,16 @@ internal sealed unsafe class CudaDevice : IDisposable
 {
     private readonly int _device;
     private readonly nint _context;
-    private readonly HashSet<nint> _deviceMemory = [], _pinnedMemory = [];
+    private readonly long? _memoryLimit;
+    private readonly Dictionary<nint, (long Bytes, MemoryUse Use)> _deviceMemory = [];
+    private readonly HashSet<nint> _pinnedMemory = [];
+    private readonly long[] _used = new long[Enum.GetValues<MemoryUse>().Length];
 
-    public CudaDevice(int index)
+    /// <param name="index">The device's number.</param>
+    /// <param name="memoryLimit">Bytes that may be taken on it; null for all that it has.</param>
+    public CudaDevice(int index, long? memoryLimit = null)
     {
+        _memoryLimit = memoryLimit;
         int device = 0;
         nint context = 0, stream = 0;
         CudaDriver.Check(CudaDriver.cuDeviceGet(&device, index));
@@ -38,7 +44,7 @@ internal sealed unsafe class CudaDevice : IDisposable
     public bool HasProgrammaticLaunch => Capability.Major >= 9;
 
     /// <summary>Bytes taken on the device.</summary>
-    public long AllocatedBytes { get; private set; }
+    public long AllocatedBytes => _used.Sum();
 
     public static int Attribute(int device, DeviceAttribute attribute)
     {
@@ -51,32 +57,60 @@ internal sealed unsafe class CudaDevice : IDisposable
     public void MakeCurrent() => CudaDriver.Check(CudaDriver.cuCtxSetCurrent(_context));
 
     /// <summary>Zeroed memory on the device.</summary>
-    public nint Allocate(long bytes)
+    /// <exception cref="CudaOutOfMemoryException">There is too little; the message has the sums.</exception>
+    public nint Allocate(long bytes, MemoryUse use)
     {
         nint address = 0;
-        nuint size = (nuint)Math.Max(bytes, 16);
-        int code = CudaDriver.cuMemAlloc_v2(&address, size);
-        if (code == CudaDriver.OutOfMemory)
-        {
-            (long free, long total) = Memory();
-            throw new CudaOutOfMemoryException($"The device has no room for {bytes:N0} bytes: {free:N0} of {total:N0} are free, {AllocatedBytes:N0} are taken by this backend. Load a smaller model, or give the key/value cache or the token budget less.");
-        }
+        long size = Math.Max(bytes, 16);
+        int code = AllocatedBytes + size > _memoryLimit ? CudaDriver.OutOfMemory : CudaDriver.cuMemAlloc_v2(&address, (nuint)size);
+        if (code == CudaDriver.OutOfMemory) throw OutOfMemory($"{size:N0} bytes of {Words(use)}");
         CudaDriver.Check(code, nameof(CudaDriver.cuMemAlloc_v2));
-        CudaDriver.Check(CudaDriver.cuMemsetD8Async(address, 0, size, Stream));
-        _deviceMemory.Add(address);
-        AllocatedBytes += (long)size;
+        _deviceMemory.Add(address, (size, use));
+        _used[(int)use] += size;
+        CudaDriver.Check(CudaDriver.cuMemsetD8Async(address, 0, (nuint)size, Stream));
         return address;
     }
 
-    /// <summary>Host memory that the device reads and writes directly.</summary>
-    public nint AllocatePinned(long bytes)
+    /// <summary>Gives memory back; no queued work may still use it. 0 is nothing.</summary>
+    public void Free(nint address)
+    {
+        if (!_deviceMemory.Remove(address, out (long Bytes, MemoryUse Use) allocation)) return;
+        _used[(int)allocation.Use] -= allocation.Bytes;
+        _ = CudaDriver.cuMemFree_v2(address);
+    }
+
+    /// <summary>The exception for an allocation that found too little memory.</summary>
+    /// <param name="asked">What was asked for, in words.</param>
+    /// <param name="cause">The driver's own complaint, if there is one.</param>
+    public CudaOutOfMemoryException OutOfMemory(string asked, Exception? cause = null)
+    {
+        (long free, long total) = Memory();
+        if (_memoryLimit is { } limit) (free, total) = (Math.Min(free, limit - AllocatedBytes), Math.Min(total, limit));
+        string held = string.Join(", ", Enum.GetValues<MemoryUse>().Select(use => $"{_used[(int)use]:N0} bytes of {Words(use)}"));
+        string message = $"The device has no room for {asked}: {free:N0} of {total:N0} bytes are free, and this backend holds {held}. Load a smaller model, or give the key/value cache or the token budget less.";
+        return cause is null ? new CudaOutOfMemoryException(message) : new CudaOutOfMemoryException(message, cause);
+    }
+
+    /// <summary>Host memory that the device reads and writes directly: zeros, unless <paramref name="clear"/> is false.</summary>
+    public nint AllocatePinned(long bytes, bool clear = true)
     {
         nint address = 0;
-        CudaDriver.Check(CudaDriver.cuMemHostAlloc(&address, (nuint)Math.Max(bytes, 16), 0));
-        NativeMemory.Clear((void*)address, (nuint)bytes);
+        int code = CudaDriver.cuMemHostAlloc(&address, (nuint)Math.Max(bytes, 16), 0);
+        if (code == CudaDriver.OutOfMemory) throw new CudaOutOfMemoryException($"The host has no {bytes:N0} bytes of page-locked memory to copy through. End programs that hold memory, or raise the limit of locked memory (ulimit -l, a container's memory limit).");
+        CudaDriver.Check(code, nameof(CudaDriver.cuMemHostAlloc));
+        if (clear) NativeMemory.Clear((void*)address, (nuint)bytes);
         _pinnedMemory.Add(address);
         return address;
     }
+
+    /// <summary>Gives host memory back; no queued work may still use it. 0 is nothing.</summary>
+    public void FreePinned(nint address)
+    {
+        if (_pinnedMemory.Remove(address)) _ = CudaDriver.cuMemFreeHost(address);
+    }
+
+    /// <summary>Whether a fault has made the device useless to this process; another library's call may have been the first to meet it.</summary>
+    public bool IsLost => CudaException.Loses(CudaDriver.cuStreamQuery(Stream));
 
     /// <summary>Free and total bytes of the device's memory.</summary>
     public static (long Free, long Total) Memory()
@@ -89,6 +123,13 @@ internal sealed unsafe class CudaDevice : IDisposable
     /// <summary>Waits for all queued work.</summary>
     public void Synchronize() => CudaDriver.Check(CudaDriver.cuStreamSynchronize(Stream));
 
+    /// <summary>Makes the calling thread use this device and waits for all queued work, before disposal: failures would only hide the error that led to it.</summary>
+    public void Settle()
+    {
+        _ = CudaDriver.cuCtxSetCurrent(_context);
+        _ = CudaDriver.cuStreamSynchronize(Stream);
+    }
+
     /// <summary>An event; with <paramref name="timing"/> one that keeps the time.</summary>
     public static nint CreateEvent(bool timing = false)
     {
@@ -99,14 +140,21 @@ internal sealed unsafe class CudaDevice : IDisposable
 
     public void Dispose()
     {
-        // Failures here would only hide the error that led to disposal.
-        _ = CudaDriver.cuCtxSetCurrent(_context);
-        _ = CudaDriver.cuStreamSynchronize(Stream);
-        foreach (nint address in _deviceMemory) _ = CudaDriver.cuMemFree_v2(address);
+        Settle();
+        foreach (nint address in _deviceMemory.Keys) _ = CudaDriver.cuMemFree_v2(address);
         foreach (nint address in _pinnedMemory) _ = CudaDriver.cuMemFreeHost(address);
         _deviceMemory.Clear();
         _pinnedMemory.Clear();
+        Array.Clear(_used);
         _ = CudaDriver.cuStreamDestroy_v2(Stream);
         _ = CudaDriver.cuDevicePrimaryCtxRelease_v2(_device);
     }
+
+    private static string Words(MemoryUse use) => use switch
+    {
+        MemoryUse.Weights => "weights",
+        MemoryUse.Cache => "key/value cache",
+        MemoryUse.Activations => "activations and state",
+        _ => "scratch",
+    };
 }

@@ -37,7 +37,16 @@ public class CudaException : Exception
     /// True for errors after which every further call in the process fails: the driver shut down (4), an uncorrectable memory error (214),
     /// a kernel that faulted or ran into its time limit (700, 702, 709, 710, 714 to 719), and what the driver cannot name (999).
     /// </summary>
-    internal bool LosesDevice => Code is 4 or 214 or 700 or 702 or 709 or 710 or (>= 714 and <= 719) or 999;
+    internal bool LosesDevice => IsOfDriver && Loses(Code);
+
+    /// <summary>True where the driver found no memory for what it had to make.</summary>
+    internal bool LacksMemory => IsOfDriver && Code == Interop.CudaDriver.OutOfMemory;
+
+    // The other libraries count their errors anew.
+    private bool IsOfDriver => Call is { } call && call.StartsWith("cu", StringComparison.Ordinal) && !call.StartsWith("cublas", StringComparison.Ordinal);
+
+    /// <summary>See <see cref="LosesDevice"/>.</summary>
+    internal static bool Loses(int code) => code is 4 or 214 or 700 or 702 or 709 or 710 or (>= 714 and <= 719) or 999;
 }
 
 /// <summary>The device has no room for an allocation.</summary>

@@ -1,3 +1,5 @@
+using FastGen.Kernels.Cuda.Products;
+
 namespace FastGen.Kernels.Cuda;
 
 /// <summary>Where CUDA's libraries and compiled kernels are, and how steps run. The defaults suit most programs.</summary>
@@ -15,6 +17,22 @@ public sealed record CudaOptions
     /// <summary>Whether instructions of compute capability 9.0 (wgmma, bulk copies) are used where the device has them; true by default.</summary>
     public bool UseHopperInstructions { get; init; } = true;
 
+    /// <summary>
+    /// Whether a row's results are the same bits whatever shares its step: alone or in a batch, in one prompt chunk or many, restarted, recorded or not. Each weight
+    /// matrix then has one kernel at every number of rows and all attention goes through the prompts' kernel, so that steps take longer: default false.
+    /// The bits still differ between devices of other kinds, versions of CUDA and of this library.
+    /// </summary>
+    public bool Deterministic { get; init; }
+
+    /// <summary>Bytes that may be taken on the device; null for all that it has.</summary>
+    internal long? MemoryLimit { get; init; }
+
     /// <summary>Rows up to which products have own kernels on Hopper, at most 128; more go to cuBLASLt.</summary>
-    internal int SkinnyRows { get; init; } = 64;
+    internal int SkinnyRows { get; init; } = 128;
+
+    /// <summary>Whether a product that adds to the residual stream prepares the norm that follows; true by default.</summary>
+    internal bool PreparesNorms { get; init; } = true;
+
+    /// <summary>The kernel for products of experts, where it serves; null for the one that suits the number of rows.</summary>
+    internal ExpertKernel? ExpertKernel { get; init; }
 }

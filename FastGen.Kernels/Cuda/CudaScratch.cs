@@ -6,21 +6,29 @@ namespace FastGen.Kernels.Cuda;
 internal enum ScratchUse
 {
     Normed,
+    NormedSquares,
     Converted,
     Product,
+    Heads,
     Gated,
     Routes,
     RouteProbabilities,
     RouteIndices,
+    RouteArrivals,
+    ExpertRows,
     ExpertGateUp,
     ExpertGated,
     ExpertResults,
     Gate,
     AttentionPartials,
     AttentionCounters,
+    TilePartials,
+    TileCounters,
     Conversion,
     Timing,
     SampleKeys,
+    LogNormalizers,
+    KeptLogits,
 }
 
 /// <summary>
@@ -36,7 +44,7 @@ internal sealed class CudaScratch(CudaDevice device)
     {
         if (_buffers.TryGetValue(use, out (nint Address, long Bytes) buffer) && buffer.Bytes >= bytes) return buffer.Address;
         long size = Math.Max(bytes, 2 * buffer.Bytes);
-        nint address = device.Allocate(size);
+        nint address = device.Allocate(size, MemoryUse.Scratch);
         _buffers[use] = (address, size);
         return address;
     }

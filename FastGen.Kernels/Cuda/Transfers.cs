@@ -5,28 +5,40 @@ using FastGen.Kernels.Cuda.Interop;
 
 namespace FastGen.Kernels.Cuda;
 
-/// <summary>Copies between host and device through pinned memory, two pieces in flight; types are converted on the device.</summary>
+/// <summary>
+/// Copies between host and device through pinned memory, some pieces in flight: while one is copied the next are filled. Types are converted on the device.
+/// </summary>
 internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels, CudaScratch scratch) : IDisposable
 {
-    private const int PieceBytes = 32 << 20;
+    private const int PieceBytes = 16 << 20;
 
-    private readonly nint[] _pinned = new nint[2], _free = new nint[2];
+    // Two being filled and two being copied.
+    private const int Pieces = 4;
+
+    private readonly PinnedPiece?[] _pieces = new PinnedPiece?[Pieces];
     private int _next;
 
-    /// <summary>Queues the copy of <paramref name="source"/>, which has been read when this returns.</summary>
+    /// <summary>Memory to fill and give to <see cref="Upload"/>: pinned, unless it is larger than a piece.</summary>
+    public Memory<byte> Buffer(int bytes) => bytes > PieceBytes ? new byte[bytes] : Acquire().Memory[..bytes];
+
+    /// <summary>Queues the copy of <paramref name="source"/>, which has been read when this returns unless it is pinned.</summary>
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, nint target, DType targetType)
     {
-        int size = sourceType.Size();
+        fixed (byte* data = source)
+        {
+            byte* place = data;
+            if (Array.Find(_pieces, piece => piece is not null && piece.Holds(place)) is { } pinned)
+            {
+                Send(pinned, (nint)data, source.Length, sourceType, target, targetType);
+                return;
+            }
+        }
         for (int at = 0; at < source.Length; at += PieceBytes)
         {
-            ReadOnlySpan<byte> piece = source.Slice(at, Math.Min(PieceBytes, source.Length - at));
-            int index = Acquire();
-            piece.CopyTo(new Span<byte>((void*)_pinned[index], piece.Length));
-            nint place = target + (nint)((long)at / size * targetType.Size());
-            nint landing = sourceType == targetType ? place : scratch.Get(ScratchUse.Conversion, PieceBytes);
-            CudaDriver.Check(CudaDriver.cuMemcpyHtoDAsync_v2(landing, _pinned[index], (nuint)piece.Length, device.Stream));
-            if (landing != place) Convert(landing, sourceType, place, targetType, piece.Length / size);
-            CudaDriver.Check(CudaDriver.cuEventRecord(_free[index], device.Stream));
+            ReadOnlySpan<byte> part = source.Slice(at, Math.Min(PieceBytes, source.Length - at));
+            PinnedPiece piece = Acquire();
+            part.CopyTo(piece.GetSpan());
+            Send(piece, piece.Address, part.Length, sourceType, target + (nint)((long)at / sourceType.Size() * targetType.Size()), targetType);
         }
     }
 
@@ -34,10 +46,11 @@ internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels,
     public void Download(Tensor source, Span<float> target)
     {
         long count = (long)source.Rows * source.Columns;
-        const int Piece = PieceBytes / sizeof(float);
-        for (long at = 0; at < count; at += Piece)
+        const int Length = PieceBytes / sizeof(float);
+        for (long at = 0; at < count; at += Length)
         {
-            int length = (int)Math.Min(Piece, count - at), index = Acquire();
+            int length = (int)Math.Min(Length, count - at);
+            PinnedPiece piece = Acquire();
             nint place = source.Data + (nint)(at * source.Type.Size());
             if (source.Type != DType.F32)
             {
@@ -45,12 +58,15 @@ internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels,
                 Convert(place, source.Type, widened, DType.F32, length);
                 place = widened;
             }
-            CudaDriver.Check(CudaDriver.cuMemcpyDtoHAsync_v2(_pinned[index], place, (nuint)length * sizeof(float), device.Stream));
+            CudaDriver.Check(CudaDriver.cuMemcpyDtoHAsync_v2(piece.Address, place, (nuint)length * sizeof(float), device.Stream));
             device.Synchronize();
-            new ReadOnlySpan<float>((void*)_pinned[index], length).CopyTo(target[(int)at..]);
+            new ReadOnlySpan<float>((void*)piece.Address, length).CopyTo(target[(int)at..]);
         }
         device.Synchronize();
     }
+
+    /// <summary>Queues a copy within the device's memory.</summary>
+    public void CopyOnDevice(nint source, nint target, long bytes) => CudaDriver.Check(CudaDriver.cuMemcpyDtoDAsync_v2(target, source, (nuint)bytes, device.Stream));
 
     /// <summary>Converts values on the device.</summary>
     public void Convert(nint source, DType sourceType, nint target, DType targetType, long count)
@@ -60,28 +76,37 @@ internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels,
             .Launch(arguments, ((int)Math.Min((count + 255) / 256, 16 * device.Multiprocessors), 1, 1), threads: 256);
     }
 
-    public void Dispose()
+    /// <summary>Gives the pinned memory back once no copy uses it; it is made anew when needed.</summary>
+    public void Release()
     {
-        foreach (nint handle in _free)
+        foreach (PinnedPiece? piece in _pieces)
         {
-            if (handle != 0) _ = CudaDriver.cuEventDestroy_v2(handle);
+            if (piece is null) continue;
+            _ = CudaDriver.cuEventSynchronize(piece.Free);
+            _ = CudaDriver.cuEventDestroy_v2(piece.Free);
+            device.FreePinned(piece.Address);
         }
-        Array.Clear(_free);
-        Array.Clear(_pinned);
+        Array.Clear(_pieces);
     }
 
-    // A pinned piece whose last copy is done.
-    private int Acquire()
+    public void Dispose() => Release();
+
+    private void Send(PinnedPiece piece, nint source, int bytes, DType sourceType, nint target, DType targetType)
+    {
+        nint landing = sourceType == targetType ? target : scratch.Get(ScratchUse.Conversion, PieceBytes);
+        CudaDriver.Check(CudaDriver.cuMemcpyHtoDAsync_v2(landing, source, (nuint)bytes, device.Stream));
+        if (landing != target) Convert(landing, sourceType, target, targetType, bytes / sourceType.Size());
+        CudaDriver.Check(CudaDriver.cuEventRecord(piece.Free, device.Stream));
+    }
+
+    // The next piece, its last copy done.
+    private PinnedPiece Acquire()
     {
         int index = _next;
-        _next ^= 1;
-        if (_pinned[index] == 0)
-        {
-            _pinned[index] = device.AllocatePinned(PieceBytes);
-            _free[index] = CudaDevice.CreateEvent();
-        }
-        CudaDriver.Check(CudaDriver.cuEventSynchronize(_free[index]));
-        return index;
+        _next = (_next + 1) % Pieces;
+        PinnedPiece piece = _pieces[index] ??= new PinnedPiece(device.AllocatePinned(PieceBytes, clear: false), PieceBytes, CudaDevice.CreateEvent());
+        CudaDriver.Check(CudaDriver.cuEventSynchronize(piece.Free));
+        return piece;
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -59,6 +59,16 @@ internal sealed class SlotStates
 
     public ref readonly SlotSampling Sampling(int slot) => ref _sampling[slot];
 
+    /// <summary>Whether a logit row of <paramref name="batch"/> asks for log probabilities.</summary>
+    public bool WantsLogProbabilities(RaggedBatch batch)
+    {
+        foreach (int slot in batch.LogitSlots)
+        {
+            if (_sampling[slot].LogProbabilities > 0) return true;
+        }
+        return false;
+    }
+
     /// <summary>What the slot's sequence holds; null without penalties.</summary>
     public PenaltyCounts? Penalties(int slot) => _sampling[slot].HasPenalties ? _penalties[slot] : null;
 

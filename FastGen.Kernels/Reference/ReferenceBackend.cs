@@ -9,6 +9,7 @@ namespace FastGen.Kernels.Reference;
 internal sealed unsafe partial class ReferenceBackend : IBackend
 {
     private readonly HostMemory _memory = new();
+    private readonly UploadBuffers _uploadBuffers = new();
     private SlotStates? _slots;
     private StepResults? _results;
 
@@ -41,6 +42,8 @@ internal sealed unsafe partial class ReferenceBackend : IBackend
         StoredValues.Convert(source, sourceType, rows, target.Type);
     }
 
+    public Memory<byte> UploadBuffer(int bytes) => _uploadBuffers.Get(bytes);
+
     public void Download(Tensor source, Span<float> target)
     {
         for (int row = 0; row < source.Rows; row++) ReadRow(source, row, target.Slice(row * source.Columns, source.Columns));
@@ -48,6 +51,7 @@ internal sealed unsafe partial class ReferenceBackend : IBackend
 
     public void Prepare(ModelShape shape, StepLimits limits)
     {
+        _uploadBuffers.Release();
         _slots = new SlotStates(shape, limits);
         _results = new StepResults(limits);
     }
@@ -62,8 +66,11 @@ internal sealed unsafe partial class ReferenceBackend : IBackend
 
     public void Collect(long ticket, Span<int> tokens) => Results.Collect(ticket, tokens);
 
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target) => Results.CollectLogProbabilities(ticket, target);
+
     public void Sample(Tensor logits, RaggedBatch batch)
     {
+        if (Slots.WantsLogProbabilities(batch)) Results.ReserveLogProbabilities();
         for (int i = 0; i < batch.LogitRowCount; i++)
         {
             int slot = batch.LogitSlots[i];
@@ -73,6 +80,8 @@ internal sealed unsafe partial class ReferenceBackend : IBackend
             int drawn = ReferenceSampler.Draw(row, Slots.Sampling(slot), batch.LogitPositions[i]);
             Results.Current[i] = drawn;
             Slots.SetLastDrawn(slot, drawn);
+            int wanted = Math.Min(Slots.Sampling(slot).LogProbabilities, 1 + row.Length);
+            if (wanted > 0 && drawn >= 0) ReferenceSampler.LogProbabilities(Row(logits, i), drawn, Results.LogProbabilities(i)[..wanted]);
         }
     }
 

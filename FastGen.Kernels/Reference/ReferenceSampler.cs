@@ -38,6 +38,19 @@ internal static class ReferenceSampler
         }
     }
 
+    /// <summary>The log-softmax of a row as it is: of the drawn token, then of the most likely ones, lower ids first among equals.</summary>
+    public static void LogProbabilities(ReadOnlySpan<float> logits, int drawn, Span<TokenLogProbability> target)
+    {
+        double largest = double.NegativeInfinity, sum = 0;
+        foreach (float logit in logits) largest = Math.Max(largest, logit);
+        foreach (float logit in logits) sum += Math.Exp(logit - largest);
+        double normalizer = largest + Math.Log(sum);
+        float[] values = logits.ToArray();
+        int[] falling = [.. Enumerable.Range(0, values.Length).OrderByDescending(token => values[token]).ThenBy(token => token).Take(target.Length - 1)];
+        target[0] = new TokenLogProbability(drawn, (float)(values[drawn] - normalizer));
+        for (int i = 0; i < falling.Length; i++) target[1 + i] = new TokenLogProbability(falling[i], (float)(values[falling[i]] - normalizer));
+    }
+
     private static void DropTail(Span<float> logits, int[] ascending, float topP)
     {
         float[] probabilities = logits.ToArray();

@@ -14,26 +14,39 @@ internal readonly record struct RowSpan(string Name, int Rows, int First, int Co
 }
 
 /// <summary>
-/// Carries tensors from a checkpoint to a backend in chunks of whole rows through one staging buffer, so that the peak of host memory
-/// does not depend on the model. Remembers what was used.
+/// Carries tensors from a checkpoint to a backend in chunks of whole rows through the backend's own buffers, so that the peak of host memory
+/// does not depend on the model. What was loaded is there after <see cref="Complete"/>. Remembers what was used.
 /// </summary>
-internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DType matrixType, IProgress<LoadProgress>? progress = null, CancellationToken cancellation = default)
+internal sealed class WeightLoader : IDisposable
 {
     /// <summary>Bytes read at once, where a row is not longer.</summary>
     public const int ChunkBytes = 16 << 20;
 
     private readonly HashSet<string> _used = new(StringComparer.Ordinal);
-    private byte[] _staging = new byte[Math.Min(ChunkBytes, Math.Max(checkpoint.TotalBytes, 1 << 16))];
+    private readonly IProgress<LoadProgress>? _progress;
+    private readonly CancellationToken _cancellation;
+    private readonly ReadAhead _ahead;
     private long _bytesRead;
 
+    /// <param name="checkpoint">Where tensors come from.</param>
+    /// <param name="backend">Where they go.</param>
+    /// <param name="matrixType">Storage of matrices once loaded.</param>
+    /// <param name="progress">Told after every chunk.</param>
+    /// <param name="cancellation">Stops loading between chunks.</param>
+    public WeightLoader(Checkpoint checkpoint, IBackend backend, DType matrixType, IProgress<LoadProgress>? progress = null, CancellationToken cancellation = default)
+    {
+        (Checkpoint, Backend, MatrixType, _progress, _cancellation) = (checkpoint, backend, matrixType, progress, cancellation);
+        _ahead = new ReadAhead(checkpoint, backend, Report);
+    }
+
     /// <summary>Where tensors come from.</summary>
-    public Checkpoint Checkpoint { get; } = checkpoint;
+    public Checkpoint Checkpoint { get; }
 
     /// <summary>Where they go.</summary>
-    public IBackend Backend { get; } = backend;
+    public IBackend Backend { get; }
 
     /// <summary>Storage of matrices once loaded.</summary>
-    public DType MatrixType { get; } = matrixType;
+    public DType MatrixType { get; }
 
     /// <summary>Names of tensors that nothing has asked for.</summary>
     public IEnumerable<string> Unused => Checkpoint.Names.Where(name => !_used.Contains(name));
@@ -61,16 +74,10 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
         {
             throw new UnsupportedModelException(odd.File, $"dtype of tensor '{odd.Name}'", odd.TypeName, $"{type}, the type of '{stored[0].Name}', with which it is joined");
         }
-        int length = TotalRows(spans), at = 0;
-        Tensor vector = Backend.Allocate(DType.F32, 1, length);
-        Span<byte> values = Staging((long)length * type.Size());
-        for (int i = 0; i < spans.Length; i++)
-        {
-            Span<byte> part = values.Slice(at, spans[i].Count * type.Size());
-            Read(stored[i], (long)spans[i].First * type.Size(), part);
-            at += part.Length;
-        }
-        Backend.Upload(values, type, vector);
+        Tensor vector = Backend.Allocate(DType.F32, 1, TotalRows(spans));
+        ByteRange[] ranges = new ByteRange[spans.Length];
+        for (int i = 0; i < spans.Length; i++) ranges[i] = new ByteRange(stored[i], (long)spans[i].First * type.Size(), checked(spans[i].Count * type.Size()));
+        Read(ranges, type, vector, firstRow: 0);
         return vector;
     }
 
@@ -83,9 +90,10 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
         Tensor table = Backend.Allocate(DType.F32, rows, columns);
         int chunkRows = Math.Clamp(ChunkBytes / (columns * sizeof(float)), 1, rows);
         float[] chunk = new float[chunkRows * columns];
+        Complete();
         for (int row = 0; row < rows; row += chunkRows)
         {
-            cancellation.ThrowIfCancellationRequested();
+            _cancellation.ThrowIfCancellationRequested();
             Span<float> values = chunk.AsSpan(0, Math.Min(chunkRows, rows - row) * columns);
             fill(row, values);
             Backend.Upload(MemoryMarshal.AsBytes(values), DType.F32, table, row);
@@ -100,18 +108,25 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
         _used.Add(name);
         if (!Checkpoint.TryFind(other, out StoredTensor? second)) return true;
         if (first.TypeName != second.TypeName || !first.Shape.SequenceEqual(second.Shape)) return true;
-        int half = _staging.Length / 2;
-        for (long offset = 0; offset < first.Bytes; offset += half)
+        int most = (int)Math.Min(ChunkBytes, first.Bytes);
+        byte[] firstBytes = new byte[most], secondBytes = new byte[most];
+        for (long offset = 0; offset < first.Bytes; offset += most)
         {
-            cancellation.ThrowIfCancellationRequested();
-            int length = (int)Math.Min(half, first.Bytes - offset);
-            Span<byte> left = _staging.AsSpan(0, length), right = _staging.AsSpan(half, length);
+            _cancellation.ThrowIfCancellationRequested();
+            int length = (int)Math.Min(most, first.Bytes - offset);
+            Span<byte> left = firstBytes.AsSpan(0, length), right = secondBytes.AsSpan(0, length);
             Checkpoint.Read(first, offset, left);
             Checkpoint.Read(second, offset, right);
             if (!left.SequenceEqual(right)) return true;
         }
         return false;
     }
+
+    /// <summary>Waits until the backend has taken over all that was loaded.</summary>
+    public void Complete() => _ahead.Complete();
+
+    /// <summary>Waits for what is still being read.</summary>
+    public void Dispose() => _ahead.Dispose();
 
     private static int TotalRows(ReadOnlySpan<RowSpan> spans)
     {
@@ -151,24 +166,20 @@ internal sealed class WeightLoader(Checkpoint checkpoint, IBackend backend, DTyp
         for (int done = 0; done < span.Count; done += chunkRows)
         {
             int rows = Math.Min(chunkRows, span.Count - done);
-            Span<byte> chunk = Staging(rows * rowBytes);
-            Read(stored, (span.First + done) * rowBytes, chunk);
-            Backend.Upload(chunk, type, target, targetRow + done);
+            Read([new ByteRange(stored, (span.First + done) * rowBytes, checked((int)(rows * rowBytes)))], type, target, targetRow + done);
         }
     }
 
-    private void Read(StoredTensor stored, long offset, Span<byte> target)
+    private void Read(ReadOnlySpan<ByteRange> ranges, DType type, Tensor target, int firstRow)
     {
-        cancellation.ThrowIfCancellationRequested();
-        Checkpoint.Read(stored, offset, target);
-        _bytesRead += target.Length;
-        progress?.Report(new LoadProgress(_bytesRead, Checkpoint.TotalBytes, stored.Name));
+        _cancellation.ThrowIfCancellationRequested();
+        _ahead.Add(ranges, type, target, firstRow);
     }
 
-    private Span<byte> Staging(long bytes)
+    private void Report(ByteRange range)
     {
-        if (_staging.Length < bytes) _staging = new byte[bytes];
-        return _staging.AsSpan(0, (int)bytes);
+        _bytesRead += range.Bytes;
+        _progress?.Report(new LoadProgress(_bytesRead, Checkpoint.TotalBytes, range.Tensor.Name));
     }
 
     private static DType TypeOf(StoredTensor stored) => stored.TryGetType(out DType? type) ? type.Value : throw new InvalidOperationException($"{stored} is not required by type.");

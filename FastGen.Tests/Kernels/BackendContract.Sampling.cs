@@ -119,6 +119,59 @@ public abstract partial class BackendContract
         Assert.That(tokens, Is.EqualTo(new[] { 1, 3 }));
     }
 
+    [TestCase(1, 3f)]
+    [TestCase(7, 3f)]
+    [TestCase(33, 0f)]
+    [TestCase(577, 60f)]
+    [TestCase(40_001, 3f)]
+    public void Sample_LogProbabilities_AreThoseOfTheLogitsAsGiven(int vocabulary, float scale)
+    {
+        const int Rows = 6;
+        PagedSequences sequences = new(slots: Rows, blockSize: 4, blocksPerSequence: 4, tokens: Rows);
+        RaggedBatch batch = sequences.Next([.. Enumerable.Range(0, Rows).Select(slot => (slot, 1))]);
+        // None, the drawn token's alone, some, all that there may be; two with penalties, under which the draw sees other logits.
+        for (int slot = 0; slot < Rows; slot++)
+        {
+            batch.SetSampling(slot, Neutral with
+            {
+                LogProbabilities = slot switch { 0 => 0, 1 => 1, 2 => 6, _ => RaggedBatch.LogProbabilitiesPerRow },
+                RepetitionPenalty = slot >= 4 ? 9 : 1,
+                PresencePenalty = slot == 5 ? 3 : 0,
+                PromptLength = 0,
+                Temperature = slot % 2,
+                Seed = (ulong)slot,
+            });
+        }
+        float[] logits = Twins.Values(Rows * vocabulary, scale);
+        // Ties among the most likely.
+        for (int i = 0; i < logits.Length; i++) logits[i] = MathF.Round(logits[i] * 4) / 4;
+        TwinBackends.Pair pair = Twins.Logits(logits, vocabulary);
+        TokenLogProbability[] tested = LogProbabilities(Twins.Tested, pair.Tested, batch, vocabulary), reference = LogProbabilities(Twins.Reference, pair.Reference, batch, vocabulary);
+        for (int i = 0; i < tested.Length; i++)
+        {
+            Assert.That(tested[i].TokenId, Is.EqualTo(reference[i].TokenId), $"entry {i}");
+            Assert.That(tested[i].LogProbability, Is.EqualTo(reference[i].LogProbability).Within(2e-6f * (1 + Math.Abs(reference[i].LogProbability))), $"entry {i}");
+        }
+        Assert.That(reference.Count(entry => entry.TokenId >= 0), Is.EqualTo(1 + Math.Min(6, 1 + vocabulary) + (3 * Math.Min(RaggedBatch.LogProbabilitiesPerRow, 1 + vocabulary))));
+    }
+
+    private static TokenLogProbability[] LogProbabilities(IBackend backend, Tensor logits, RaggedBatch batch, int vocabulary)
+    {
+        backend.Prepare(Batches.Shape(vocabulary), batch.Limits);
+        long ticket = backend.Submit(batch, (_, _) => backend.Sample(logits, batch));
+        backend.Collect(ticket, new int[batch.LogitRowCount]);
+        TokenLogProbability[] entries = new TokenLogProbability[batch.LogitRowCount * RaggedBatch.LogProbabilitiesPerRow];
+        Array.Fill(entries, new TokenLogProbability(-1, 0));
+        backend.CollectLogProbabilities(ticket, entries);
+        // What a row does not ask for is the backend's own affair.
+        for (int row = 0; row < batch.LogitRowCount; row++)
+        {
+            int wanted = Math.Min(batch.SamplingUpdates[row].Sampling.LogProbabilities, 1 + vocabulary);
+            entries.AsSpan((row * RaggedBatch.LogProbabilitiesPerRow) + wanted, RaggedBatch.LogProbabilitiesPerRow - wanted).Fill(new TokenLogProbability(-1, 0));
+        }
+        return entries;
+    }
+
     private int[] CheckDraws(RaggedBatch batch, float[] values, int columns, ModelShape shape)
     {
         TwinBackends.Pair logits = Twins.Logits(values, columns);

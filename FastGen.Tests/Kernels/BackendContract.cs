@@ -31,6 +31,24 @@ public abstract partial class BackendContract
         Twins.AssertClose(pair, 0, "uploaded");
     }
 
+    [Test]
+    public void UploadBuffer_FilledAndUploaded_IsWhatWasFilled([ValueSource(nameof(Types))] DType type)
+    {
+        TwinBackends.Pair pair = new(Twins.Tested.Allocate(type, 9, 37), Twins.Reference.Allocate(type, 9, 37));
+        foreach (int firstRow in new[] { 0, 4, 7 })
+        {
+            ReadOnlySpan<byte> values = TwinBackends.Bytes(Twins.Values(2 * 37));
+            foreach ((IBackend backend, Tensor target) in new[] { (Twins.Tested, pair.Tested), (Twins.Reference, pair.Reference) })
+            {
+                Memory<byte> buffer = backend.UploadBuffer(values.Length);
+                Assert.That(buffer.Length, Is.EqualTo(values.Length));
+                values.CopyTo(buffer.Span);
+                backend.Upload(buffer.Span, DType.F32, target, firstRow);
+            }
+        }
+        Twins.AssertClose(pair, 0, "uploaded");
+    }
+
     [TestCase(1, 1)]
     [TestCase(7, 17)]
     [TestCase(33, 20)]

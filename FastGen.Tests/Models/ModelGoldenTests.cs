@@ -24,13 +24,13 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend)
     public static IEnumerable<TestFixtureData> Fixtures() =>
         from name in ConformanceKit.Folders("models")
         where name is null || File.Exists(Path.Combine(ConformanceKit.Root!, "models", name, "expected.json"))
-        from backend in (IEnumerable<TestBackend>)[.. TestBackends.All, TestBackends.Cuda]
+        from backend in (IEnumerable<TestBackend>)[.. TestBackends.All, TestBackends.Cuda, TestBackends.CudaDeterministic]
         select Fixture(name, backend);
 
     private static TestFixtureData Fixture(string? name, TestBackend backend)
     {
         TestFixtureData fixture = new TestFixtureData(name, backend).SetArgDisplayNames(name ?? "no kit", backend.Name);
-        if (backend == TestBackends.Cuda) fixture.Properties.Add("Category", "Cuda");
+        if (backend == TestBackends.Cuda || backend == TestBackends.CudaDeterministic) fixture.Properties.Add("Category", "Cuda");
         return fixture;
     }
 

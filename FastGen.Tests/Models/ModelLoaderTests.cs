@@ -251,8 +251,10 @@ public sealed class ModelLoaderTests
         using SafetensorsCheckpoint checkpoint = SafetensorsCheckpoint.Open(_folder);
         long before = PeakBytes();
         Stopwatch watch = Stopwatch.StartNew();
-        WeightReader reader = new(new WeightLoader(checkpoint, backend, checkpoint.MainType));
+        using WeightLoader loader = new(checkpoint, backend, checkpoint.MainType);
+        WeightReader reader = new(loader);
         for (int i = 0; i < matrices; i++) reader.Matrix($"m{i}", rows, hidden);
+        loader.Complete();
         long added = PeakBytes() - before;
         TestContext.Out.WriteLine($"{checkpoint.TotalBytes >> 20} MiB in {watch.Elapsed.TotalSeconds:F2} s, peak + {added >> 20} MiB");
         Assert.That(added, Is.LessThan(checkpoint.TotalBytes + (100 << 20)));

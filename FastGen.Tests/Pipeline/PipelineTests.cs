@@ -88,6 +88,49 @@ public sealed class PipelineTests
     }
 
     [Test]
+    public async Task LogProbabilities_GenerateAndStream_GiveTheSameForEachToken([Values(0, 1, 5)] int top)
+    {
+        SamplingParameters sampling = new() { Temperature = 0.8f, TopP = 0.9f, RepetitionPenalty = 1.2f, Seed = 5, MaxNewTokens = 40, LogProbabilities = true, TopLogProbabilities = top };
+        IReadOnlyList<GenerationResult> results = _pipeline.Generate([.. Openings.Select(text => Prompt.FromText(text)), Prompt.FromText("Mia", Short)], sampling);
+        Assert.That(results[^1].LogProbabilities, Is.Empty, "It did not ask.");
+        GenerationResult alone = results[0];
+        Assert.That(alone.LogProbabilities.Select(entry => entry.Chosen.TokenId), Is.EqualTo(alone.TokenIds));
+        foreach (TokenLogProbabilities entry in alone.LogProbabilities)
+        {
+            Assert.That(entry.Top, Has.Count.EqualTo(top));
+            Assert.That(entry.Top.Select(token => token.LogProbability), Is.Ordered.Descending);
+            Assert.That(entry.Chosen.LogProbability, Is.LessThanOrEqualTo(top > 0 ? entry.Top[0].LogProbability : 0));
+            Assert.That(entry.Top.Where(token => token.TokenId == entry.Chosen.TokenId).All(token => token == entry.Chosen), "The chosen one among the most likely is the same entry.");
+            Assert.That(entry.Top.Sum(token => Math.Exp(token.LogProbability)), Is.LessThan(1.00001));
+            Assert.That(_pipeline.Tokenizer!.Decode([entry.Chosen.TokenId]), Is.Not.Null);
+        }
+        List<TokenLogProbabilities> streamed = [];
+        await foreach (GenerationPiece piece in _pipeline.StreamAsync(Openings[0], sampling)) streamed.AddRange(piece.LogProbabilities);
+        Assert.That(streamed.Select(entry => (entry.Chosen, string.Join(' ', entry.Top))), Is.EqualTo(alone.LogProbabilities.Select(entry => (entry.Chosen, string.Join(' ', entry.Top)))));
+    }
+
+    [Test]
+    public async Task LogProbabilities_TextEndedByAStopString_CoverTheTokensOfTheResult()
+    {
+        SamplingParameters sampling = Short with { MaxNewTokens = 60, LogProbabilities = true, StopStrings = ["a"] };
+        int given = 0;
+        GenerationResult? result = null;
+        await foreach (GenerationPiece piece in _pipeline.StreamAsync("Once upon a time", sampling))
+        {
+            given += piece.LogProbabilities.Count;
+            result = piece.Result;
+        }
+        Assert.That(result!.FinishReason, Is.EqualTo(FinishReason.Stop));
+        Assert.That((given, result.LogProbabilities.Count), Is.EqualTo((result.GeneratedTokens, result.GeneratedTokens)));
+        Assert.That(default(GenerationPiece).LogProbabilities, Is.Empty);
+    }
+
+    [TestCase(-1)]
+    [TestCase(21)]
+    public void LogProbabilities_TopOutOfRange_IsRefusedByName(int top) =>
+        Assert.That(() => _pipeline.Generate("Once", Short with { TopLogProbabilities = top }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("TopLogProbabilities must be from 0 to 20").And.Message.Contains($"{top}"));
+
+    [Test]
     public async Task StopStrings_EndTheTextBeforeThem([Values(1, 2, 5)] int words)
     {
         SamplingParameters sampling = Short with { MaxNewTokens = 60 };

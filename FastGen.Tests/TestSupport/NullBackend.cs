@@ -49,11 +49,17 @@ public class NullBackend : IBackend
         tokens.Fill(Drawn);
     }
 
+    public virtual void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target)
+    {
+    }
+
     public void Dispose() => GC.SuppressFinalize(this);
 
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
     {
     }
+
+    public Memory<byte> UploadBuffer(int bytes) => new byte[bytes];
 
     public void Download(Tensor source, Span<float> target)
     {

@@ -16,6 +16,9 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
     /// <summary>Called on the engine's thread after a step was collected; throws to inject a fault there.</summary>
     public Action? Collected { get; set; }
 
+    /// <summary>Called before an upload with its bytes, target and first row; true where it has put the values there itself.</summary>
+    public Func<int, Tensor, int, bool>? Uploading { get; set; }
+
     public string Description => inner.Description;
 
     public long DefaultCacheBytes => inner.DefaultCacheBytes;
@@ -32,7 +35,12 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
 
     public KvLayer AllocateKvLayer(DType type, int blocks, int blockSize, int kvHeads, int headDim) => inner.AllocateKvLayer(type, blocks, blockSize, kvHeads, headDim);
 
-    public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0) => inner.Upload(source, sourceType, target, firstRow);
+    public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
+    {
+        if (Uploading?.Invoke(source.Length, target, firstRow) != true) inner.Upload(source, sourceType, target, firstRow);
+    }
+
+    public Memory<byte> UploadBuffer(int bytes) => inner.UploadBuffer(bytes);
 
     public void Download(Tensor source, Span<float> target) => inner.Download(source, target);
 
@@ -49,6 +57,8 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
         Named().Collect(ticket, tokens);
         Collected?.Invoke();
     }
+
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target) => Named().CollectLogProbabilities(ticket, target);
 
     public void Embed(Tensor output, Tensor table, RaggedBatch batch) => Named().Embed(output, table, batch);
 

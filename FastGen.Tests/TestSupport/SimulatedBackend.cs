@@ -13,7 +13,7 @@ internal sealed class SimulatedBackend : NullBackend
     private readonly Dictionary<long, int[]> _results = [];
     private (int Token, int Position)[] _cache = [];
     private int[,] _blockTables = new int[0, 0];
-    private int[] _drawn = [];
+    private int[] _drawn = [], _collected = [];
     private int _blockSize;
     private long _tickets;
 
@@ -58,7 +58,20 @@ internal sealed class SimulatedBackend : NullBackend
         _results.Remove(ticket, out int[]? drawn);
         OnCollect?.Invoke();
         drawn.CopyTo(tokens);
+        _collected = drawn!;
     }
+
+    /// <summary>Each logit row gets the log probability of the token that it drew, and that of its neighbours.</summary>
+    public override void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target)
+    {
+        for (int row = 0; row < _collected.Length; row++)
+        {
+            for (int k = 0; k < RaggedBatch.LogProbabilitiesPerRow; k++) target[(row * RaggedBatch.LogProbabilitiesPerRow) + k] = new TokenLogProbability(_collected[row] + k, LogProbability(_collected[row] + k));
+        }
+    }
+
+    /// <summary>What <see cref="CollectLogProbabilities"/> gives for a token.</summary>
+    public static float LogProbability(int token) => -0.001f * token;
 
     /// <summary>The token that follows <paramref name="tokens"/>.</summary>
     public int Next(IReadOnlyList<int> tokens)

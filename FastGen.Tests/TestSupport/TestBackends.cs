@@ -20,7 +20,10 @@ public sealed record TestBackend(string Name, Func<IBackend> Create, bool IsSlow
 public static class TestBackends
 {
     /// <summary>On a GPU; creating it skips the running test where there is none.</summary>
-    public static TestBackend Cuda { get; } = new("cuda", CreateCuda, IsExact: false);
+    public static TestBackend Cuda { get; } = new("cuda", () => CreateCuda(new CudaOptions()), IsExact: false);
+
+    /// <summary>On a GPU, with kernels that do not depend on a step's make-up.</summary>
+    public static TestBackend CudaDeterministic { get; } = new("cuda deterministic", () => CreateCuda(new CudaOptions { Deterministic = true }));
 
     /// <summary>The backends that need no device.</summary>
     public static IReadOnlyList<TestBackend> All { get; } =
@@ -29,10 +32,10 @@ public static class TestBackends
         new TestBackend("cpu", () => new CheckedBackend(CpuBackend.Create(threads: 2))),
     ];
 
-    private static CudaBackend CreateCuda()
+    private static CudaBackend CreateCuda(CudaOptions options)
     {
         CudaProbe probe = CudaBackend.Probe();
         if (!probe.IsUsable) Assert.Ignore(probe.Failure!);
-        return new CudaBackend();
+        return new CudaBackend(options: options);
     }
 }

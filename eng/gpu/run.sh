@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the CUDA tests and benchmarks of an unpacked archive of publish.sh on a GPU host; no SDK is needed.
-# usage: run.sh [RESULTS_FOLDER] [tests|benchmarks|all] [benchmark arguments…]
+# usage: run.sh [RESULTS_FOLDER] [tests|benchmarks|sanitize|all] [benchmark arguments…]      (sanitize: sanitize.sh instead of plain tests)
+# TEST_FILTER in the environment chooses other tests than all of category Cuda.
 # Writes tests.txt, benchmarks.txt and results.json (device, driver, date, benchmark lines) into the folder and ends with the result table.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,8 +13,11 @@ results=$(cd "$results" && pwd)
 cd "$here"
 chmod +x FastGen.Tests FastGen.Benchmarks 2>/dev/null
 status=0
+if [[ $what == sanitize ]]; then
+    exec bash ./sanitize.sh "$results" "$@"
+fi
 if [[ $what != benchmarks ]]; then
-    timeout 540 ./FastGen.Tests --filter "TestCategory=Cuda" --no-progress --no-ansi > "$results/tests.txt" 2>&1 || status=1
+    timeout 540 ./FastGen.Tests --filter "${TEST_FILTER:-TestCategory=Cuda}" --no-progress --no-ansi > "$results/tests.txt" 2>&1 || status=1
     grep -E '^(failed|  Expected|  But was|  relative)|error|Exception' "$results/tests.txt" | head -60
     tail -n 12 "$results/tests.txt"
 fi

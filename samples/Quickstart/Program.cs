@@ -38,7 +38,7 @@ command.SetAction(async (arguments, cancellationToken) =>
         sampling.Validate();
         return await RunAsync(arguments.GetValue(model)!, arguments.GetValue(prompt)!, sampling, cancellationToken);
     }
-    catch (Exception exception) when (exception is ModelLoadException or ArgumentException or GenerationException or InvalidOperationException or OutOfMemoryException or CudaException)
+    catch (Exception exception) when (exception is ModelLoadException or ArgumentException or GenerationException or DeviceLostException or InvalidOperationException or OutOfMemoryException or CudaException)
     {
         AnsiConsole.MarkupLineInterpolated($"[red]{exception.Message}[/]");
         return 1;

@@ -4,9 +4,9 @@ using System.Text;
 namespace FastGen.Kernels.Cuda.Compilation;
 
 /// <summary>
-/// Compiled kernels on disk. A file's name is the hash of all that went into it; it holds the hash of its content and the content. What is
+/// Compiled kernels, and choices between them, on disk. A file's name is the hash of all that went into it; it holds the hash of its content and the content. What is
 /// damaged counts as absent, and a file appears whole or not at all, so that several processes may share the folder. A folder that cannot be
-/// written only costs compiling again.
+/// written only costs compiling and timing again.
 /// </summary>
 internal sealed class KernelCache(string folder)
 {

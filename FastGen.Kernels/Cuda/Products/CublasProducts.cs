@@ -3,7 +3,7 @@ using FastGen.Kernels.Cuda.Interop;
 
 namespace FastGen.Kernels.Cuda.Products;
 
-/// <summary>Products by cuBLASLt. The algorithm for each shape is chosen once.</summary>
+/// <summary>Products by cuBLASLt. The algorithm for each shape is chosen once, and kept on disk.</summary>
 internal sealed unsafe class CublasProducts : IDisposable
 {
     private const int HeuristicsAsked = 8;
@@ -13,11 +13,12 @@ internal sealed unsafe class CublasProducts : IDisposable
 
     private readonly CudaDevice _device;
     private readonly CudaScratch _scratch;
+    private readonly ProductChoices _choices;
     private readonly Dictionary<ProductShape, Plan?> _plans = [];
     private readonly Dictionary<ProductShape, MatmulHeuristic> _timed = [];
     private nint _handle, _workspace;
 
-    public CublasProducts(CudaDevice device, CudaScratch scratch) => (_device, _scratch) = (device, scratch);
+    public CublasProducts(CudaDevice device, CudaScratch scratch, ProductChoices choices) => (_device, _scratch, _choices) = (device, scratch, choices);
 
     /// <summary>output = input · weightᵀ, added to what it holds when <paramref name="accumulate"/>. False where cuBLASLt has no algorithm.</summary>
     public bool TryMultiply(Tensor output, Tensor input, Tensor weight, bool accumulate)
@@ -72,11 +73,19 @@ internal sealed unsafe class CublasProducts : IDisposable
         ProductShape bucket = shape with { Rows = Bucket(shape.Rows) };
         if (shape.Rows <= TimedRows || proposals.Length == 1) return proposals[0];
         if (_timed.TryGetValue(bucket, out MatmulHeuristic chosen)) return chosen;
+        MatmulHeuristic[] candidates = proposals.ToArray();
+        return _timed[bucket] = candidates[_choices.GetOrAdd($"cuBLASLt {bucket}", candidates.Length, () => Time(plan, shape, candidates, weight, input))];
+    }
+
+    // Index of the fastest on the data at hand.
+    private int Time(Plan plan, ProductShape shape, MatmulHeuristic[] candidates, nint weight, nint input)
+    {
         nint target = _scratch.Get(ScratchUse.Timing, (long)shape.Rows * shape.Outputs * shape.Out.Size()), start = CudaDevice.CreateEvent(timing: true), end = CudaDevice.CreateEvent(timing: true);
         float best = float.PositiveInfinity;
-        chosen = proposals[0];
-        foreach (MatmulHeuristic proposal in proposals)
+        int chosen = 0;
+        for (int candidate = 0; candidate < candidates.Length; candidate++)
         {
+            MatmulHeuristic proposal = candidates[candidate];
             if (Run(plan, proposal, weight, input, target, 0) != 0) continue;
             CudaDriver.Check(CudaDriver.cuEventRecord(start, _device.Stream));
             for (int i = 0; i < TimedRuns; i++) _ = Run(plan, proposal, weight, input, target, 0);
@@ -84,11 +93,11 @@ internal sealed unsafe class CublasProducts : IDisposable
             CudaDriver.Check(CudaDriver.cuEventSynchronize(end));
             float milliseconds = 0;
             CudaDriver.Check(CudaDriver.cuEventElapsedTime(&milliseconds, start, end));
-            if (milliseconds < best) (best, chosen) = (milliseconds, proposal);
+            if (milliseconds < best) (best, chosen) = (milliseconds, candidate);
         }
         _ = CudaDriver.cuEventDestroy_v2(start);
         _ = CudaDriver.cuEventDestroy_v2(end);
-        return _timed[bucket] = chosen;
+        return chosen;
     }
 
     private Plan? Choose(ProductShape shape, nint weight, nint input)
@@ -98,7 +107,7 @@ internal sealed unsafe class CublasProducts : IDisposable
             nint handle = 0;
             CublasLt.Check(CublasLt.cublasLtCreate(&handle));
             _handle = handle;
-            _workspace = _device.Allocate(WorkspaceBytes);
+            _workspace = _device.Allocate(WorkspaceBytes, MemoryUse.Scratch);
         }
         Plan plan = new(shape);
         nint preference = 0;

@@ -4,6 +4,9 @@ using FastGen.Kernels.Cuda.Compilation;
 
 namespace FastGen.Kernels.Cuda.Products;
 
+/// <summary>How gemv.cu cuts a product: CTAs for each multiprocessor, groups of warps that take rows in turn, and rows in flight for each.</summary>
+internal readonly record struct GemvCut(int PerMultiprocessor, int Groups, int Unroll);
+
 /// <summary>Products of 1 to 4 rows with 16-bit weights: gemv.cu, with everything around the product in the same kernel.</summary>
 internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
 {
@@ -12,9 +15,14 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
     private const int MaxWarps = 16;
     private const int WarpsWanted = 8;
     private const int LoadsInFlight = 8;
-    private const int ManyOutputs = 65536;
+    private const int PerMultiprocessor = 3;
+    private const int FewRows = 16;
+    private const int ManyRows = 40;
 
     private readonly Dictionary<int, (int Warps, int Vectors)> _splits = [];
+
+    /// <summary>The cuts that products take instead of their own, for measurements; null, from it or for it, for none.</summary>
+    public Func<ProductSize, GemvCut?>? Forced { get; set; }
 
     /// <summary>Whether the kernel serves this product.</summary>
     public bool Serves(in LinearInput input, Tensor weight) =>
@@ -25,7 +33,15 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
     {
         int rows = input.Rows.Rows, paddedRows = rows == 3 ? 4 : rows, columns = weights.Inputs;
         (int warps, int vectors) = SplitOf(columns, rows);
-        int groups = Math.Max(1, WarpsWanted / warps), unroll = Unroll(vectors, paddedRows);
+        GemvCut? forced = Forced?.Invoke(new ProductSize(output.Columns, columns, gated));
+        int groups = Math.Max(1, WarpsWanted / warps), logical = output.Columns * (gated ? 2 : 1), share = logical / device.Multiprocessors;
+        // All CTAs resident at once, evenly spread: as many an SM as fit by their registers where the product is long, fewer where it is short and
+        // room for the next kernel's is worth more.
+        int perMultiprocessor = warps * groups > WarpsWanted ? 1 : rows > 1 || vectors > 2 || share < FewRows ? 2 : PerMultiprocessor;
+        if (rows == 1 && vectors <= 2 && share is >= FewRows and < ManyRows) (perMultiprocessor, groups) = (1, 2);
+        (perMultiprocessor, groups) = (forced?.PerMultiprocessor ?? perMultiprocessor, forced?.Groups ?? groups);
+        int grid = Math.Min(perMultiprocessor * device.Multiprocessors, output.Columns);
+        int unroll = forced?.Unroll ?? Unroll(vectors, paddedRows, Math.Min((logical + (grid * groups) - 1) / (grid * groups), share < ManyRows ? 4 : 8));
         KernelConstants constants = new()
         {
             In = input.Rows.Type,
@@ -50,20 +66,16 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
             Outputs = output.Columns,
             Rows = rows,
         };
-        int logical = output.Columns * (gated ? 2 : 1);
-        // All CTAs resident at once, evenly spread: one of many warps an SM, else two, four where the kernel runs long.
-        int perMultiprocessor = warps * groups > WarpsWanted ? 1 : output.Columns >= ManyOutputs ? 4 : 2;
-        int grid = Math.Min(perMultiprocessor * device.Multiprocessors, output.Columns);
         // Shared memory beyond need keeps the next kernel's CTAs from piling up on the multiprocessors that are free first.
         int sharedBytes = Math.Max(((logical / grid) + 4) * paddedRows * (warps + 1) * sizeof(float), device.SharedBytesPerBlock / (perMultiprocessor + 1) + 2048);
         kernels.Get("gemv", "gemv", constants).Launch(arguments, (grid, 1, 1), warps * groups * 32, sharedBytes);
     }
 
-    // A power of two of sums a lane, at most 32.
-    private static int Unroll(int vectors, int rows)
+    // A power of two of sums a lane, at most 32, and no more rows than a group of warps has.
+    private static int Unroll(int vectors, int rows, int rowsOfGroup)
     {
-        int unroll = 1;
-        while (2 * unroll * vectors <= LoadsInFlight && 2 * unroll * rows <= 32 && (rows < MaxRows || unroll < 2)) unroll *= 2;
+        int unroll = rows == 1 && vectors > 4 ? 2 : 1;
+        while (unroll < rowsOfGroup && 2 * unroll * vectors <= LoadsInFlight && 2 * unroll * rows <= 32 && (rows < MaxRows || unroll < 2)) unroll *= 2;
         return unroll;
     }
 

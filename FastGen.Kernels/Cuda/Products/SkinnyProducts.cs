@@ -8,28 +8,40 @@ namespace FastGen.Kernels.Cuda.Products;
 /// <summary>Products of 5 to 128 rows on Hopper: skinny.cu.</summary>
 internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary kernels, int maxRows)
 {
+    /// <summary>The most rows of a product.</summary>
+    public const int MostRows = 128;
+
     private const int BlockColumns = 64;
-    private const int ManyOutputs = 32768;
-    private const int LargeRing = 192 << 10;
-    private const int SmallRing = 100 << 10;
-    private const int Alignment = 1024;
 
     private readonly Dictionary<(nint Data, int Rows, int Columns, int Box), TensorMap> _maps = [];
+
+    /// <summary>The tiles that products take instead of their own, for measurements; null, from it or for it, for none.</summary>
+    public Func<ProductSize, SkinnyTile?>? Forced { get; set; }
 
     /// <summary>Whether the kernel serves this product; the input has the weights' type.</summary>
     public bool Serves(int rows, Tensor weight) =>
         kernels.UsesHopperInstructions && rows <= maxRows && weight.Type != DType.F32 && weight.Columns % 8 == 0 && weight.Columns >= 2 * BlockColumns && weight.Rows % 8 == 0;
 
-    /// <summary>output = activation(input · weightᵀ + bias), gated or added to the output.</summary>
-    public void Run(Tensor output, Tensor input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    /// <summary>Whether the kernel, adding to the residual stream, can prepare the rows of the norm that follows.</summary>
+    public bool Prepares(Tensor output, int rows, LinearWeights weights) =>
+        output.Type == DType.F32 && weights.Weight.Type == DType.BF16 && TileOf(new ProductSize(output.Columns, weights.Inputs, Gated: false), rows).Rows <= MostRows;
+
+    /// <summary>Tiles of outputs, each with its own squares in <see cref="NormedRows"/>.</summary>
+    public int TilesOf(Tensor output, int rows, LinearWeights weights)
     {
-        bool large = !gated && output.Columns >= ManyOutputs;
-        int tile = large ? 128 : 64, rows = RowTile(input.Rows), blocks = large || weights.Inputs < 4 * BlockColumns ? 1 : 2;
-        int outputs = gated ? tile / 2 : tile, tiles = (output.Columns + outputs - 1) / outputs, stageBytes = (tile + rows) * 128 * blocks;
-        int steps = (weights.Inputs + (BlockColumns * blocks) - 1) / (BlockColumns * blocks);
-        int splits = Splits(tiles, steps);
-        // One CTA an SM with a large ring, or two with smaller ones where the grid has more.
-        int stages = Math.Clamp((tiles * splits > device.Multiprocessors ? SmallRing : LargeRing) / stageBytes, 2, 8);
+        int height = TileOf(new ProductSize(output.Columns, weights.Inputs, Gated: false), rows).Rows;
+        return (output.Columns + height - 1) / height;
+    }
+
+    /// <summary>
+    /// output = activation(input · weightᵀ + bias), gated or added to the output. <paramref name="factors"/>: the input is rows whose factors are
+    /// still to be applied; <paramref name="next"/>: the output's rows are also prepared for the norm that follows.
+    /// </summary>
+    public void Run(Tensor output, Tensor input, LinearWeights weights, Activation activation, bool gated, bool accumulate, NormedRows? factors = null, NormedRows? next = null)
+    {
+        int rows = RowTile(input.Rows);
+        SkinnyTile tile = TileOf(new ProductSize(output.Columns, weights.Inputs, gated), input.Rows);
+        int outputs = gated ? tile.Rows / 2 : tile.Rows, tiles = (output.Columns + outputs - 1) / outputs;
         KernelConstants constants = new()
         {
             Weight = weights.Weight.Type,
@@ -37,7 +49,11 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
             Activation = activation,
             Gated = gated,
             Accumulate = accumulate,
-            Shape = (tile, rows, blocks, stages),
+            Norm = factors is null ? 0 : 1,
+            Fused = next is not null,
+            Rows = tile.Groups,
+            Columns = tile.Splits,
+            Shape = (tile.Rows, rows, tile.Blocks, tile.Stages),
         };
         SkinnyArguments arguments = new()
         {
@@ -48,17 +64,19 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
             Rows = input.Rows,
             Outputs = output.Columns,
             Columns = weights.Inputs,
-            Splits = splits,
+            FactorTiles = factors?.Tiles ?? 0,
+            RowSquares = factors?.Squares ?? 0,
+            Epsilon = factors?.Epsilon ?? 0,
+            NextGamma = next?.Gamma ?? 0,
+            NextRows = next?.Rows.Data ?? 0,
+            NextSquares = next?.Squares ?? 0,
         };
-        int sharedBytes = Math.Max(stages * stageBytes, rows * (tile + 4) * sizeof(float)) + Alignment;
-        kernels.Get("skinny", "skinny", constants).Launch(arguments, (tiles * splits, 1, 1), threads: 160, sharedBytes, cluster: splits);
+        kernels.Get("skinny", "skinny", constants).Launch(arguments, (tiles * tile.Splits, 1, 1), threads: (128 * tile.Groups) + (factors is null ? 32 : 64), tile.SharedBytes(rows), cluster: tile.Splits);
     }
 
-    private static int RowTile(int rows) => rows <= 8 ? 8 : rows <= 16 ? 16 : rows <= 32 ? 32 : rows <= 64 ? 64 : 128;
+    private SkinnyTile TileOf(ProductSize size, int rows) => Forced?.Invoke(size) ?? SkinnyTile.For(size, RowTile(rows), device.Multiprocessors);
 
-    // Clusters do not tile the chip: of 132 multiprocessors 66 pairs fit, but only 30 fours.
-    private int Splits(int tiles, int steps) =>
-        4 * tiles <= device.Multiprocessors - 12 && steps >= 8 ? 4 : 2 * tiles <= device.Multiprocessors && steps >= 4 ? 2 : 1;
+    private static int RowTile(int rows) => rows <= 8 ? 8 : rows <= 16 ? 16 : rows <= 32 ? 32 : rows <= 64 ? 64 : 128;
 
     private TensorMap MapOf(Tensor matrix, int boxRows)
     {
@@ -81,11 +99,20 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
     }
 
     // Padded to the device's alignment of 64 bytes.
-    [StructLayout(LayoutKind.Sequential, Size = 320)]
+    [StructLayout(LayoutKind.Sequential, Size = 384)]
     private struct SkinnyArguments
     {
         public TensorMap WeightMap, InputMap;
         public nint Output, Bias;
-        public int Rows, Outputs, Columns, Splits;
+        public int Rows, Outputs, Columns, FactorTiles;
+        public nint RowSquares;
+        public float Epsilon;
+        public nint NextGamma, NextRows, NextSquares;
     }
 }
+
+/// <summary>
+/// Rows of the residual stream on their way through an RMS norm: times its weight, in 16 bits, with their squares summed over tiles of columns, from
+/// which the factors of the rows follow.
+/// </summary>
+internal readonly record struct NormedRows(Tensor Rows, nint Gamma, float Epsilon, nint Squares, int Tiles);

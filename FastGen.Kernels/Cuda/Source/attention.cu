@@ -1,18 +1,7 @@
 // Paged attention of any shape with plain FP32 arithmetic: a warp for each query row and head, an online softmax over blocks of 32 keys.
-#include "common.cuh"
+#include "attention.cuh"
 
 #define PER_LANE ((HEAD_DIM + 31) / 32)
-
-struct AttentionArguments {
-    Batch batch;
-    const T_IN* qkv;
-    const T_IN* cache;
-    T_IN* output;
-    const int* block_tables;
-    const float* slopes;
-    float scale;
-    int heads, kv_heads, window, block_size, blocks_per_sequence;
-};
 
 KERNEL __launch_bounds__(128) attention(const AttentionArguments a) {
     __shared__ float queries[4][HEAD_DIM], weights[4][32];

@@ -1,6 +1,7 @@
 // Attention of prompts and prompt chunks on tensor cores: a CTA of 4 warps for each (tile of 64 packed rows, key/value head). A packed row is a
 // new token and a query head of the group, so heads that share keys share their loads. Keys and values come by 64 tokens, two stages deep.
 #include "tensorcores.cuh"
+#include "tiles.cuh"
 
 #define PAGE_BYTES (16 * HEAD_DIM * 2 * 2)
 #define STAGE_PAGES 4
@@ -8,20 +9,6 @@
 #define TILE_ROWS 64
 #define SWIZZLED ((HEAD_DIM * 2) % 128 == 0)
 #define HELD (HEAD_DIM <= 128)   // queries stay in registers
-#define NOTHING -1e30f
-
-struct TilesArguments {
-    Batch batch;
-    const int* plan;            // its second int counts the tiles
-    const T_IN* qkv;
-    const T_IN* cache;
-    T_IN* output;
-    const int* block_tables;
-    const float* slopes;
-    float scale;
-    int heads, kv_heads, window, block_size, blocks_per_sequence;
-    const int* tiles;           // sequence, first packed row
-};
 
 // Of 16 bytes of a token of a page: see the cache's layout in common.cuh.
 DEVICE u32 chunk_offset(int row, int chunk) {
@@ -37,21 +24,15 @@ KERNEL __launch_bounds__(128) attention_tiles(const TilesArguments a) {
 #endif
     int tid = threadIdx.x, warp = tid >> 5, lane = tid & 31, g = lane >> 2, t = lane & 3, head = blockIdx.y;
     if (blockIdx.x >= a.plan[1]) return;
-    const int* data = a.batch.data;
-    int sequence = a.tiles[2 * blockIdx.x], first = a.tiles[2 * blockIdx.x + 1], slot = data[a.batch.sequence_slots + sequence];
-    int start = data[a.batch.starts + sequence], count = data[a.batch.starts + sequence + 1] - start, before = data[a.batch.context_lengths + sequence] - count;
-    int rows = min(TILE_ROWS, count * GROUP - first), low = before + first / GROUP, high = before + (first + rows - 1) / GROUP;   // positions of the tile
-    int oldest = a.window ? max(0, low - a.window + 1) : 0, begin = oldest / 64, end = high / 64 + 1, per_block = a.block_size / 16;
-    const int* blocks = a.block_tables + (i64)slot * a.blocks_per_sequence;
+    Tile<TILE_ROWS, 16 * STAGE_PAGES> item(a, blockIdx.x);
+    int rows = item.rows, first = item.first, low = item.position(first), high = item.high, begin = item.begin, end = item.end;
     u32 stages = shared_address(shared), queries = stages + 2 * STAGE_BYTES;
-    int columns = (a.heads + 2 * a.kv_heads) * HEAD_DIM;
-    auto page_address = [&](int p) { return (const char*)a.cache + (((i64)blocks[p / per_block] * per_block + p % per_block) * a.kv_heads + head) * PAGE_BYTES; };
-    auto pages_of = [&](int tile) { return min(STAGE_PAGES, high / 16 + 1 - tile * STAGE_PAGES); };
+    auto page_address = [&](int p) { return (const char*)a.cache + item.page(a, p, head) * PAGE_BYTES; };
 #if HOPPER
     u32 barrier = shared_address(barriers);
     auto fetch = [&](int tile, int s) {
         if (tid != 0) return;
-        int pages = pages_of(tile);
+        int pages = item.pages(tile);
         barrier_expect(barrier + 8 * s, pages * PAGE_BYTES);
         for (int p = 0; p < pages; p++) bulk_copy(stages + s * STAGE_BYTES + p * PAGE_BYTES, page_address(tile * STAGE_PAGES + p), PAGE_BYTES, barrier + 8 * s);
     };
@@ -59,7 +40,7 @@ KERNEL __launch_bounds__(128) attention_tiles(const TilesArguments a) {
     __syncthreads();
 #else
     auto fetch = [&](int tile, int s) {
-        int pages = pages_of(tile);
+        int pages = item.pages(tile);
         for (int p = 0; p < pages; p++) {
             const char* from = page_address(tile * STAGE_PAGES + p);
             for (int i = tid * 16; i < PAGE_BYTES; i += 2048) copy16(stages + s * STAGE_BYTES + p * PAGE_BYTES + i, from + i, true);
@@ -74,7 +55,7 @@ KERNEL __launch_bounds__(128) attention_tiles(const TilesArguments a) {
     constexpr int CHUNKS = HEAD_DIM / 8;
     for (int i = tid; i < TILE_ROWS * CHUNKS; i += 128) {
         int r = i / CHUNKS, c = i % CHUNKS, packed = first + min(r, rows - 1);
-        uint4 v = *(const uint4*)(a.qkv + (i64)(start + packed / GROUP) * columns + (head * GROUP + packed % GROUP) * HEAD_DIM + c * 8);
+        uint4 v = *(const uint4*)(a.query(item.start, packed, head) + c * 8);
         *(uint4*)(shared + 2 * STAGE_BYTES + r / 16 * (PAGE_BYTES / 2) + chunk_offset(r % 16, c)) = v;
     }
     __syncthreads();
@@ -84,13 +65,13 @@ KERNEL __launch_bounds__(128) attention_tiles(const TilesArguments a) {
 #pragma unroll
         for (int k = 0; k < HEAD_DIM / 16; k++) load_query(held[HELD ? k : 0], k);
     }
-    float o[HEAD_DIM / 8][4], m[2] = {NOTHING, NOTHING}, l[2] = {0.f, 0.f}, slope[2] = {0.f, 0.f}, scale = a.scale * 1.44269504f;
+    float o[HEAD_DIM / 8][4], m[2] = {NOTHING, NOTHING}, l[2] = {0.f, 0.f}, slope[2], scale = a.scale * LOG2_E;
     int position[2];
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         int packed = first + min(warp * 16 + g + 8 * h, rows - 1);
-        position[h] = before + packed / GROUP;
-        if (a.slopes) slope[h] = a.slopes[head * GROUP + packed % GROUP] * 1.44269504f;
+        position[h] = item.position(packed);
+        slope[h] = a.slope(packed, head);
     }
 #pragma unroll
     for (int i = 0; i < HEAD_DIM / 8; i++) for (int j = 0; j < 4; j++) o[i][j] = 0.f;
@@ -181,8 +162,7 @@ KERNEL __launch_bounds__(128) attention_tiles(const TilesArguments a) {
         l[h] += __shfl_xor_sync(~0u, l[h], 2);
         int r = warp * 16 + g + 8 * h;
         if (r >= rows) continue;
-        int packed = first + r;
-        T_IN* target = a.output + ((i64)(start + packed / GROUP) * a.heads + head * GROUP + packed % GROUP) * HEAD_DIM;
+        T_IN* target = a.result(item.start, first + r, head);
         float inverse = 1.f / l[h];
 #pragma unroll
         for (int i = 0; i < HEAD_DIM / 8; i++) *(u32*)(target + i * 8 + 2 * t) = Pair<T_IN>::of(o[i][2 * h] * inverse, o[i][2 * h + 1] * inverse);

@@ -1,168 +1,304 @@
-// Attention of prompts and prompt chunks on Hopper: tiles of 128 packed rows (a row for each new token and head of the group), two warpgroups of
-// 64 rows, and a warp that brings keys and values by 128 tokens, two stages deep. Both products are wgmma: scores from queries and keys in shared
-// memory, then weights in registers times values as they lie in the cache.
-#include "wgmma.cuh"
+// Attention of prompts and prompt chunks on Hopper, after FlashAttention-3 (Shah et al. 2024). Resident CTAs walk over items, each a tile of packed
+// rows and a key/value head. One warpgroup loads keys, values and queries; two or three multiply, 64 rows each. Scores of the next keys are on the
+// tensor cores while the softmax of the last ones runs, and warpgroups take turns on the tensor cores.
+#include "attention_items.cuh"
 
-#define PANELS (HEAD_DIM / 64)
-#define PANEL_PAGE 2048                     // bytes of a panel of a page: 16 tokens of 128 bytes
-#define PANEL_BYTES (128 * 128)             // of 128 tokens, or of the queries of both warpgroups
-#define HALF_STAGE (PANELS * PANEL_BYTES)   // keys, or values
-#define TILE_TOKENS 128
-#define TILE_ROWS 128
-#define NOTHING -1e30f
+DEVICE void sync_warpgroup(int group) { asm volatile("bar.sync %0, 128;" :: "r"(group + 1) : "memory"); }
+DEVICE void wait_turn(int group) { asm volatile("bar.sync %0, 256;" :: "r"(CONSUMERS + 1 + group) : "memory"); }
+DEVICE void pass_turn(int group) { asm volatile("bar.arrive %0, 256;" :: "r"(CONSUMERS + 1 + (group + 1) % CONSUMERS) : "memory"); }
 
-struct TilesArguments {
-    Batch batch;
-    const int* plan;            // its second int counts the tiles
-    const T_IN* qkv;
-    const T_IN* cache;
-    T_IN* output;
-    const int* block_tables;
-    const float* slopes;
-    float scale;
-    int heads, kv_heads, window, block_size, blocks_per_sequence;
-    const int* tiles;           // sequence, first packed row
+// An item as a lane of a multiplying warpgroup sees it: its two rows, and what concerns all rows of the warpgroup.
+struct Work {
+    Item item;
+    int row, position[2], earliest, last;
+    float slope[2];   // on unscaled scores
+
+    DEVICE Work(const TilesArguments& a, const Item& item, int group) : item(item), row(group * 64 + (threadIdx.x >> 5 & 3) * 16 + (threadIdx.x >> 2 & 7)) {
+        earliest = item.position(item.first + min(group * 64, item.rows - 1));
+        last = item.position(item.first + min(group * 64 + 63, item.rows - 1));
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            int packed = item.first + min(row + 8 * h, item.rows - 1);
+            position[h] = item.position(packed);
+            slope[h] = a.slope(packed, item.head) / (a.scale * LOG2_E);
+        }
+    }
 };
 
-DEVICE void warpgroup_sync(int group) { asm volatile("bar.sync %0, 128;" :: "r"(group + 1) : "memory"); }
+// Of the lane's two rows; scores and the largest are unscaled.
+struct Softmax {
+    float largest[2] = {NOTHING, NOTHING}, total[2] = {0.f, 0.f}, shrink[2];
 
-KERNEL __launch_bounds__(288, 1) attention_wgmma(const TilesArguments a) {
-    extern __shared__ char unaligned[];   // queries, then two stages
-    __shared__ __align__(8) u64 barriers[4];
-    char* shared = (char*)(((u64)unaligned + 1023) & ~(u64)1023);
-    if (blockIdx.x >= a.plan[1]) return;
-    int tid = threadIdx.x, warp = tid >> 5, lane = tid & 31, g = lane >> 2, t = lane & 3, head = blockIdx.y;
-    const int* data = a.batch.data;
-    int sequence = a.tiles[2 * blockIdx.x], first = a.tiles[2 * blockIdx.x + 1], slot = data[a.batch.sequence_slots + sequence];
-    int start = data[a.batch.starts + sequence], count = data[a.batch.starts + sequence + 1] - start, before = data[a.batch.context_lengths + sequence] - count;
-    int rows = min(TILE_ROWS, count * GROUP - first), low = before + first / GROUP, high = before + (first + rows - 1) / GROUP;   // positions of the tile
-    int oldest = a.window ? max(0, low - a.window + 1) : 0, begin = oldest / TILE_TOKENS, end = high / TILE_TOKENS + 1, groups = rows > 64 ? 2 : 1;
-    u32 queries = shared_address(shared), stages = queries + HALF_STAGE, full = shared_address(barriers), empty = full + 16;
-    if (tid == 0) {
-        for (int s = 0; s < 2; s++) { barrier_init(full + 8 * s, 1); barrier_init(empty + 8 * s, 4 * groups); }
+    template <int N> DEVICE void weigh(float (&score)[N], float scale) {
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float raised = largest[h];
+#pragma unroll
+            for (int i = 2 * h; i < N; i += 4) raised = fmaxf(raised, fmaxf(score[i], score[i + 1]));
+            raised = fmaxf(raised, __shfl_xor_sync(~0u, raised, 1));
+            raised = fmaxf(raised, __shfl_xor_sync(~0u, raised, 2));
+            // A row that has seen no key yet keeps weights of zero.
+            float bias = raised == NOTHING ? 0.f : raised * scale, sum = 0.f;
+            shrink[h] = exp2_fast(fmaf(largest[h], scale, -bias));
+            largest[h] = raised;
+#pragma unroll
+            for (int i = 2 * h; i < N; i += 4) {
+                score[i] = exp2_fast(fmaf(score[i], scale, -bias));
+                score[i + 1] = exp2_fast(fmaf(score[i + 1], scale, -bias));
+                sum += score[i] + score[i + 1];
+            }
+            total[h] = total[h] * shrink[h] + sum;
+        }
+    }
+};
+
+DEVICE void sum_quads(float (&v)[2]) {
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        v[h] += __shfl_xor_sync(~0u, v[h], 1);
+        v[h] += __shfl_xor_sync(~0u, v[h], 2);
+    }
+}
+
+// What other multiprocessors may have written.
+DEVICE float load_fresh(const float* p) {
+    float v;
+    asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(p) : "memory");
+    return v;
+}
+
+// Scores of one unit of keys, with ALiBi, and without what a row does not see.
+DEVICE void mask(const TilesArguments& a, const Work& work, int unit, float (&score)[TOKENS / 2]) {
+    int from = unit * TOKENS + 2 * (threadIdx.x & 3), newest[2] = {work.position[0] - from, work.position[1] - from};
+    if (a.slopes) {
+#pragma unroll
+        for (int i = 0; i < TOKENS / 2; i++) score[i] += work.slope[i >> 1 & 1] * ((i >> 2) * 8 + (i & 1) - newest[i >> 1 & 1]);
+    }
+    if (unit * TOKENS + TOKENS - 1 > work.earliest) {
+#pragma unroll
+        for (int i = 0; i < TOKENS / 2; i++) if ((i >> 2) * 8 + (i & 1) > newest[i >> 1 & 1]) score[i] = NOTHING;
+    }
+    if (a.window && unit * TOKENS <= work.last - a.window) {
+#pragma unroll
+        for (int i = 0; i < TOKENS / 2; i++) if ((i >> 2) * 8 + (i & 1) <= newest[i >> 1 & 1] - a.window) score[i] = NOTHING;
+    }
+}
+
+DEVICE void store(const TilesArguments& a, const Work& work, const float (&o)[HEAD_DIM / 2], const float (&totals)[2]) {
+    int t = threadIdx.x & 3;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float inverse = 1.f / totals[h];
+        bool inside = work.row + 8 * h < work.item.rows;
+        T_IN* target = a.result(work.item.start, work.item.first + min(work.row + 8 * h, work.item.rows - 1), work.item.head);
+        u32 words[HEAD_DIM / 8];
+#pragma unroll
+        for (int i = 0; i < HEAD_DIM / 8; i++) words[i] = Pair<T_IN>::of(o[4 * i + 2 * h] * inverse, o[4 * i + 2 * h + 1] * inverse);
+        store_row<HEAD_DIM / 8>([&](int i) { return words[i]; }, [&](int i) { return inside ? target + i * 8 : nullptr; }, t);
+    }
+}
+
+// Leaves a warpgroup's sums of its share of the keys with those of the other shares. The last to come gets them all, and true.
+DEVICE bool add_shares(const WgmmaArguments& a, const Item& item, int group, float scale, float (&o)[HEAD_DIM / 2], const float (&largest)[2], float (&totals)[2]) {
+    __shared__ u32 arrived[CONSUMERS];
+    constexpr int VALUES = HEAD_DIM / 2 + 4;
+    int tid = threadIdx.x & 127, pair = blockIdx.x / a.splits;
+    auto partial = [&](int share) { return a.partials + (i64)((pair * a.splits + share) * CONSUMERS + group) * (VALUES * 128) + tid; };
+    float* own = partial(blockIdx.x % a.splits);
+#pragma unroll
+    for (int i = 0; i < HEAD_DIM / 2; i++) own[i * 128] = o[i];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        own[(HEAD_DIM / 2 + h) * 128] = largest[h] * scale;
+        own[(HEAD_DIM / 2 + 2 + h) * 128] = totals[h];
+    }
+    __threadfence();
+    sync_warpgroup(group);
+    if (tid == 0) arrived[group] = atomicInc(a.counters + pair * CONSUMERS + group, item.shares - 1);
+    sync_warpgroup(group);
+    if (arrived[group] != item.shares - 1) return false;
+    __threadfence();
+    float highest[2] = {NOTHING, NOTHING};
+    for (int share = 0; share < item.shares; share++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) highest[h] = fmaxf(highest[h], load_fresh(partial(share) + (HEAD_DIM / 2 + h) * 128));
+#pragma unroll
+    for (int i = 0; i < HEAD_DIM / 2; i++) o[i] = 0.f;
+    totals[0] = totals[1] = 0.f;
+    for (int share = 0; share < item.shares; share++) {
+        const float* from = partial(share);
+        float factor[2];
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            factor[h] = exp2_fast(load_fresh(from + (HEAD_DIM / 2 + h) * 128) - highest[h]);
+            totals[h] += factor[h] * load_fresh(from + (HEAD_DIM / 2 + 2 + h) * 128);
+        }
+#pragma unroll
+        for (int i = 0; i < HEAD_DIM / 2; i++) o[i] += factor[i >> 1 & 1] * load_fresh(from + i * 128);
+    }
+    return true;
+}
+
+// A stream of units of keys, from item to item: while the weights of one meet its values, the scores of the next are made.
+DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 keys, u32 values, const Barriers& barriers) {
+    const TilesArguments& a = arguments.tiles;
+    int lane = threadIdx.x & 31, group = __shfl_sync(~0u, threadIdx.x >> 7, 0) - 1, round = 0, index = item_of(0);
+    if (index >= items) return;
+    Item next(arguments, index);
+    if (next.begin == next.end) return;
+    float score[TOKENS / 2], o[HEAD_DIM / 2], scale = a.scale * LOG2_E;
+    u32 weights[TOKENS / 16][4];
+    Ring<STAGES> key_ring, value_ring;
+    Ring<QUERIES> query_ring;
+    Work work(a, next, group);
+    Softmax softmax;
+    int unit = work.item.end - 1;
+
+    auto multiply_keys = [&] {
+        u32 query = queries + query_ring.slot * QUERY_BYTES + group * (64 * 128), key = keys + key_ring.slot * STAGE_BYTES;
+        wgmma_begin();
+#pragma unroll
+        for (int k = 0; k < HEAD_DIM / 16; k++) {
+            u64 left = wgmma_operand(query + (k / 4) * (TILE_ROWS * 128) + (k % 4) * 32), right = wgmma_operand(key + (k / 4) * (TOKENS * 128) + (k % 4) * 32);
+            if (k == 0) Wgmma<T_IN, TOKENS>::start(score, left, right);
+            else Wgmma<T_IN, TOKENS>::add(score, left, right);
+        }
+        wgmma_commit();
+    };
+    auto multiply_values = [&] {
+        u32 from = values + value_ring.slot * STAGE_BYTES;
+        wgmma_begin();
+#pragma unroll
+        for (int n = 0; n < TOKENS / 16; n++) WgmmaHeld<T_IN, HEAD_DIM>::add(o, weights[n], wgmma_operand_by_rows(from + n * PANELS * PAGE_PANEL, PAGE_PANEL));
+        wgmma_commit();
+    };
+    auto wait_for_keys = [&](bool first) {
+        if (first) barrier_wait(shared_address(barriers.queries_full + query_ring.slot), query_ring.parity);
+        barrier_wait(shared_address(barriers.keys_full + key_ring.slot), key_ring.parity);
+    };
+    auto wait_for_values = [&] { barrier_wait(shared_address(barriers.values_full + value_ring.slot), value_ring.parity); };
+    auto release_keys = [&] {
+        bool last = unit == work.item.begin;
+        if (lane == 0) {
+            barrier_arrive(shared_address(barriers.keys_empty + key_ring.slot));
+            if (last) barrier_arrive(shared_address(barriers.queries_empty + query_ring.slot));
+        }
+        key_ring.next();
+        if (last) query_ring.next();
+    };
+    auto release_values = [&] {
+        if (lane == 0) barrier_arrive(shared_address(barriers.values_empty + value_ring.slot));
+        value_ring.next();
+    };
+    auto clear = [&] {
+#pragma unroll
+        for (int i = 0; i < HEAD_DIM / 2; i++) o[i] = 0.f;
+    };
+    auto pack = [&](bool first) {
+#pragma unroll
+        for (int i = 0; i < TOKENS / 4; i++) weights[i / 4][i % 4] = Pair<T_IN>::of(score[2 * i], score[2 * i + 1]);
+        // What lies past the last position must not reach the sums, not even as 0 · NaN.
+        int used = work.item.high + 1 - unit * TOKENS, end = used < 16 ? TOKENS : (used + 15) / 16 * 16;
+        if (first && used < TOKENS && used % 16 != 0) {
+            wait_for_values();
+            for (int i = threadIdx.x & 127; i < (end - used) * PANELS * 8; i += 128) {
+                int token = used + i / (PANELS * 8), c = i % (PANELS * 8);
+                store_zeros(values + value_ring.slot * STAGE_BYTES + (token / 16 * PANELS + c / 8) * PAGE_PANEL + token % 16 * 128 + c % 8 * 16);
+            }
+            publish_to_wgmma();
+            sync_warpgroup(group);
+        }
+    };
+
+    auto look_ahead = [&] {   // what the next item is takes a chain of loads
+        index = item_of(++round);
+        if (index < items) next = Item(arguments, index);
+    };
+
+    look_ahead();
+    if (group == CONSUMERS - 1) pass_turn(group);
+    wait_for_keys(true);
+    multiply_keys();
+    wgmma_wait<0>();
+    wgmma_settle(score);
+    release_keys();
+    mask(a, work, unit, score);
+    softmax.weigh(score, scale);
+    clear();
+    pack(true);
+    for (;;) {
+        bool first = unit == work.item.begin;   // the next unit is the first of an item
+        Work done = work;
+        float totals[2] = {softmax.total[0], softmax.total[1]};
+        if (first) {
+            if (index >= items) break;
+            work = Work(a, next, group);
+            softmax = Softmax();
+            unit = work.item.end;
+            look_ahead();
+        }
+        unit--;
+        wait_for_keys(first);
+        wait_turn(group);
+        multiply_keys();
+        wait_for_values();
+        multiply_values();
+        pass_turn(group);
+        wgmma_wait<1>();
+        wgmma_settle(score);
+        release_keys();
+        mask(a, work, unit, score);
+        softmax.weigh(score, scale);
+        wgmma_wait<0>();
+        wgmma_settle(o);
+        release_values();
+        if (first) {
+            sum_quads(totals);
+            store(a, done, o, totals);
+            clear();
+        } else if (__any_sync(~0u, softmax.shrink[0] != 1.f || softmax.shrink[1] != 1.f)) {
+#pragma unroll
+            for (int i = 0; i < HEAD_DIM / 2; i++) o[i] *= softmax.shrink[i >> 1 & 1];
+        }
+        pack(first);
+    }
+    wait_for_values();
+    multiply_values();
+    wgmma_wait<0>();
+    wgmma_settle(o);
+    release_values();
+    sum_quads(softmax.total);
+    if (arguments.splits == 1 || work.item.shares == 1 || add_shares(arguments, work.item, group, scale, o, softmax.largest, softmax.total)) store(a, work, o, softmax.total);
+}
+
+KERNEL __launch_bounds__(128 * (CONSUMERS + 1), 1) attention_wgmma(const __grid_constant__ WgmmaArguments a) {
+    extern __shared__ char unaligned[];   // queries, then stages of keys, then of values
+    __shared__ Barriers barriers;
+    u32 queries = (shared_address(unaligned) + 1023) & ~1023u, keys = queries + QUERIES * QUERY_BYTES, values = keys + STAGES * STAGE_BYTES;
+    if (threadIdx.x == 0) {
+        for (int s = 0; s < STAGES; s++) {
+            barrier_init(shared_address(barriers.keys_full + s), 1);
+            barrier_init(shared_address(barriers.values_full + s), 1);
+            barrier_init(shared_address(barriers.keys_empty + s), 4 * CONSUMERS);
+            barrier_init(shared_address(barriers.values_empty + s), 4 * CONSUMERS);
+        }
+        for (int s = 0; s < QUERIES; s++) {
+            barrier_init(shared_address(barriers.queries_full + s), 64);
+            barrier_init(shared_address(barriers.queries_empty + s), 4 * CONSUMERS);
+        }
         barrier_init_fence();
     }
     __syncthreads();
     let_next_start();
     wait_for_previous();
-
-    if (warp == 8) {   // loads: a lane takes a panel of a page at a time
-        const int* blocks = a.block_tables + (i64)slot * a.blocks_per_sequence;
-        int per_block = a.block_size / 16;
-        for (int tile = begin; tile < end; tile++) {
-            int s = (tile - begin) & 1, lap = (tile - begin) >> 1, pages = min(8, high / 16 + 1 - tile * 8);
-            if (lap) barrier_wait(empty + 8 * s, (lap - 1) & 1);
-            if (lane == 0) barrier_expect(full + 8 * s, pages * PANELS * 2 * PANEL_PAGE);
-            __syncwarp();
-            for (int i = lane; i < pages * PANELS * 2; i += 32) {
-                int p = i / (PANELS * 2), panel = i % (PANELS * 2), page = tile * 8 + p;
-                const char* from = (const char*)a.cache + (((i64)blocks[page / per_block] * per_block + page % per_block) * a.kv_heads + head) * (PANELS * 2 * PANEL_PAGE);
-                bulk_copy(stages + s * 2 * HALF_STAGE + panel * PANEL_BYTES + p * PANEL_PAGE, from + panel * PANEL_PAGE, PANEL_PAGE, full + 8 * s);
-            }
-        }
-        return;
-    }
-    int group = warp >> 2, own = group * 64;
-    if (own >= rows) return;
-    int columns = (a.heads + 2 * a.kv_heads) * HEAD_DIM;
-    for (int i = tid & 127; i < 64 * PANELS * 8; i += 128) {
-        int r = i / (PANELS * 8), c = i % (PANELS * 8), packed = first + min(own + r, rows - 1);
-        uint4 v = *(const uint4*)(a.qkv + (i64)(start + packed / GROUP) * columns + (head * GROUP + packed % GROUP) * HEAD_DIM + c * 8);
-        *(uint4*)(shared + (c >> 3) * PANEL_BYTES + (own + r) * 128 + (((c & 7) ^ (r & 7)) << 4)) = v;
-    }
-    publish_to_wgmma();
-    warpgroup_sync(group);
-
-    float o[HEAD_DIM / 2], m[2] = {NOTHING, NOTHING}, l[2] = {0.f, 0.f}, slope[2] = {0.f, 0.f}, scale = a.scale * 1.44269504f;
-    int position[2], last = before + (first + min(own + 64, rows) - 1) / GROUP, earliest = before + (first + own) / GROUP;   // of this warpgroup
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        int packed = first + min(own + (warp & 3) * 16 + g + 8 * h, rows - 1);
-        position[h] = before + packed / GROUP;
-        if (a.slopes) slope[h] = a.slopes[head * GROUP + packed % GROUP] * 1.44269504f;
-    }
-#pragma unroll
-    for (int i = 0; i < HEAD_DIM / 2; i++) o[i] = 0.f;
-
-    for (int tile = begin; tile < end; tile++) {
-        int s = (tile - begin) & 1;
-        u32 keys = stages + s * 2 * HALF_STAGE, values = keys + HALF_STAGE;
-        barrier_wait(full + 8 * s, ((tile - begin) >> 1) & 1);
-        if (tile * TILE_TOKENS <= last) {
-            if (tile == end - 1) {   // what lies past the tile's last position must not reach the sums, not even as 0 · NaN
-                int used = high + 1 - tile * TILE_TOKENS;
-                for (int i = tid & 127; i < (TILE_TOKENS - used) * PANELS * 8; i += 128) {
-                    int token = used + i / (PANELS * 8), c = i % (PANELS * 8);
-                    *(uint4*)(shared + (values - queries) + (c >> 3) * PANEL_BYTES + token * 128 + ((c & 7) << 4)) = make_uint4(0, 0, 0, 0);
-                }
-                publish_to_wgmma();
-                warpgroup_sync(group);
-            }
-            float score[TILE_TOKENS / 2];
-#pragma unroll
-            for (int i = 0; i < TILE_TOKENS / 2; i++) score[i] = 0.f;
-            wgmma_begin();
-#pragma unroll
-            for (int k = 0; k < HEAD_DIM / 16; k++)
-                Wgmma<T_IN, TILE_TOKENS>::add(score, wgmma_operand(queries + (k / 4) * PANEL_BYTES + own * 128 + (k % 4) * 32), wgmma_operand(keys + (k / 4) * PANEL_BYTES + (k % 4) * 32));
-            wgmma_finish();
-            bool masked = tile * TILE_TOKENS + TILE_TOKENS - 1 > earliest || (a.window && tile * TILE_TOKENS <= last - a.window);
-#pragma unroll
-            for (int h = 0; h < 2; h++) {
-                float raised = m[h];
-                if (masked || a.slopes) {
-#pragma unroll
-                    for (int i = 0; i < TILE_TOKENS / 4; i++) {
-                        float& v = score[(i >> 1) * 4 + 2 * h + (i & 1)];
-                        int key = tile * TILE_TOKENS + (i >> 1) * 8 + 2 * t + (i & 1);
-                        v = v * scale + slope[h] * (key - position[h]);
-                        if (key > position[h] || (a.window && key <= position[h] - a.window)) v = NOTHING;
-                        raised = fmaxf(raised, v);
-                    }
-                } else {
-                    // The largest of the raw scores serves where the scale is positive.
-                    float largest = score[2 * h];
-#pragma unroll
-                    for (int i = 0; i < TILE_TOKENS / 4; i++) largest = fmaxf(largest, score[(i >> 1) * 4 + 2 * h + (i & 1)]);
-                    raised = fmaxf(raised, largest * scale);
-                }
-                raised = fmaxf(raised, __shfl_xor_sync(~0u, raised, 1));
-                raised = fmaxf(raised, __shfl_xor_sync(~0u, raised, 2));
-                float shrink = exp2_fast(m[h] - raised), sum = 0.f, bias = raised == NOTHING ? 0.f : raised, factor = masked || a.slopes ? 1.f : scale;
-                m[h] = raised;
-#pragma unroll
-                for (int i = 0; i < TILE_TOKENS / 4; i++) {
-                    float& v = score[(i >> 1) * 4 + 2 * h + (i & 1)];
-                    v = exp2_fast(fmaf(v, factor, -bias));
-                    sum += v;
-                }
-                l[h] = l[h] * shrink + sum;
-#pragma unroll
-                for (int i = 0; i < HEAD_DIM / 8; i++) { o[i * 4 + 2 * h] *= shrink; o[i * 4 + 2 * h + 1] *= shrink; }
-            }
-            u32 weights[TILE_TOKENS / 16][4];
-#pragma unroll
-            for (int n = 0; n < TILE_TOKENS / 16; n++)
-#pragma unroll
-                for (int i = 0; i < 4; i++) weights[n][i] = Pair<T_IN>::of(score[8 * n + 2 * i], score[8 * n + 2 * i + 1]);
-            wgmma_begin();
-#pragma unroll
-            for (int n = 0; n < TILE_TOKENS / 16; n++) WgmmaHeld<T_IN, HEAD_DIM>::add(o, weights[n], wgmma_operand_by_rows(values + n * PANEL_PAGE, PANEL_BYTES));
-            wgmma_finish();
-        }
-        __syncwarp();
-        if (lane == 0) barrier_arrive(empty + 8 * s);
-    }
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        l[h] += __shfl_xor_sync(~0u, l[h], 1);
-        l[h] += __shfl_xor_sync(~0u, l[h], 2);
-        int r = own + (warp & 3) * 16 + g + 8 * h;
-        if (r >= rows) continue;
-        int packed = first + r;
-        T_IN* target = a.output + ((i64)(start + packed / GROUP) * a.heads + head * GROUP + packed % GROUP) * HEAD_DIM;
-        float inverse = 1.f / l[h];
-#pragma unroll
-        for (int i = 0; i < HEAD_DIM / 8; i++) *(u32*)(target + i * 8 + 2 * t) = Pair<T_IN>::of(o[i * 4 + 2 * h] * inverse, o[i * 4 + 2 * h + 1] * inverse);
+    int items = a.tiles.plan[1] * a.tiles.kv_heads * a.splits;
+    if (threadIdx.x < 128) {
+        give_registers<CONSUMERS == 2 ? 40 : 32>();
+        if (threadIdx.x < 32) load<false>(a, items, keys, barriers.keys_full, barriers.keys_empty);
+        else if (threadIdx.x < 64) load<true>(a, items, values, barriers.values_full, barriers.values_empty);
+        else load_queries(a, items, queries, barriers);
+    } else {
+        take_registers<CONSUMERS == 2 ? 232 : 160>();
+        attend(a, items, queries, keys, values, barriers);
     }
 }

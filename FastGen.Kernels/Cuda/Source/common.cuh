@@ -67,6 +67,8 @@ DEVICE uint4 load_stream(const void* p) {
     return v;
 }
 
+DEVICE void prefetch_line(const void* p) { asm volatile("prefetch.global.L2 [%0];" :: "l"(p)); }
+
 // ---- Programmatic launch: a kernel lets its successor start at once, and waits before it touches what another kernel of the step does.
 
 DEVICE void let_next_start() {

@@ -1,6 +1,7 @@
 // Products of 1 to 4 rows: output = activation(norm(input) · weightᵀ + bias), gated or added to the output. The weights are read once, straight
 // into registers; the warps of a CTA split the columns, and each lane keeps its part of the input in registers as F32, so that the inner loop
-// touches nothing but weights. The first weights are on their way before the previous kernel ends.
+// touches nothing but weights. The first weights are on their way before the previous kernel ends. The norm's factor of a row is applied to the
+// sums, so that nothing waits for it.
 #include "common.cuh"
 
 #define WARPS SHAPE_A      // across the columns
@@ -45,7 +46,7 @@ template <int N> DEVICE float warp_sums(float (&v)[N], int lane) {
 // Three CTAs of the small kind would fit by their registers: room for the next kernel's beside two. More vectors a lane need the registers.
 KERNEL __launch_bounds__(THREADS, ROWS == 1 && VECTORS <= 2 && THREADS <= 256 ? 3 : 1) gemv(const GemvArguments a) {
     extern __shared__ float sums[];   // [rows of this CTA · ROWS][WARPS + 1]
-    __shared__ float squares[ROWS][GROUPS * WARPS];
+    __shared__ float squares[ROWS][WARPS];
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, part = warp % WARPS, group = warp / WARPS;
     constexpr int HALVES = GATED ? 2 : 1;
     // An even share of the outputs. Gated: logical row 2i is gate i, 2i + 1 is up i.
@@ -64,6 +65,11 @@ KERNEL __launch_bounds__(THREADS, ROWS == 1 && VECTORS <= 2 && THREADS <= 256 ? 
     };
     int row = first + group * UNROLL;
     if (row < end) load(row);
+    float gamma[NORM ? VECTORS * 8 : 1];
+    if (NORM) {
+#pragma unroll
+        for (int j = 0; j < VECTORS; j++) if (EXACT || column + j * 256 < COLUMNS) load8(a.gamma + column + j * 256, gamma + (NORM ? j * 8 : 0));
+    }
     let_next_start();
     wait_for_previous();
 
@@ -76,27 +82,14 @@ KERNEL __launch_bounds__(THREADS, ROWS == 1 && VECTORS <= 2 && THREADS <= 256 ? 
             float* v = x[r] + j * 8;
             if (EXACT || column + j * 256 < COLUMNS) load8(a.input + (i64)min(r, a.rows - 1) * COLUMNS + column + j * 256, v);
             else for (int i = 0; i < 8; i++) v[i] = 0.f;
-            for (int i = 0; i < 8; i++) sum += v[i] * v[i];
-        }
-        if (NORM) {
-            sum = warp_sum(sum);
-            if (lane == 0) squares[r][warp] = sum;
-        }
-    }
-    if (NORM) {
-        __syncthreads();
+            if (NORM && (EXACT || column + j * 256 < COLUMNS)) {
 #pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            float sum = 0.f;
-            for (int k = 0; k < WARPS; k++) sum += squares[r][group * WARPS + k];
-            float scale = rsqrtf(sum / COLUMNS + a.epsilon);
-#pragma unroll
-            for (int j = 0; j < VECTORS; j++) {
-                if (!EXACT && column + j * 256 >= COLUMNS) continue;
-                float g[8];
-                load8(a.gamma + column + j * 256, g);
-                for (int i = 0; i < 8; i++) x[r][j * 8 + i] *= scale * g[i];
+                for (int i = 0; i < 8; i++) { sum += v[i] * v[i]; v[i] *= gamma[NORM ? j * 8 + i : 0]; }
             }
+        }
+        if (NORM && group == 0) {
+            sum = warp_sum(sum);
+            if (lane == 0) squares[r][part] = sum;
         }
     }
 
@@ -126,7 +119,14 @@ KERNEL __launch_bounds__(THREADS, ROWS == 1 && VECTORS <= 2 && THREADS <= 256 ? 
 
     auto total = [&](int o, int r) {
         float sum = 0.f;
+#pragma unroll
         for (int k = 0; k < WARPS; k++) sum += sums[(o * ROWS + r) * (WARPS + 1) + k];
+        if constexpr (NORM) {
+            float squared = 0.f;
+#pragma unroll
+            for (int k = 0; k < WARPS; k++) squared += squares[r][k];
+            sum *= rsqrtf(squared / COLUMNS + a.epsilon);
+        }
         return sum;
     };
     for (int i = threadIdx.x; i < (end - first) / HALVES * ROWS; i += THREADS) {

@@ -57,12 +57,56 @@ template <class T> DEVICE void cache_head(T* page, int page_tokens, int token, c
     }
 }
 
+// What a query's or key's norm, rotation and scale take besides the vector: known before the vector is.
+struct HeadFactors {
+    float gamma[PER_LANE], beta[PER_LANE], cosine[PER_LANE], sine[PER_LANE], scale;
+};
+
+// PER_LANE values that lie at a multiple of their size.
+DEVICE void load_values(const float* p, float (&v)[PER_LANE]) {
+    if constexpr (EVEN && PER_LANE % 4 == 0) {
+#pragma unroll
+        for (int i = 0; i < PER_LANE; i += 4) { float4 f = *(const float4*)(p + i); v[i] = f.x; v[i + 1] = f.y; v[i + 2] = f.z; v[i + 3] = f.w; }
+    } else {
+#pragma unroll
+        for (int i = 0; i < PER_LANE; i++) v[i] = p[i];
+    }
+}
+
+DEVICE void load_factors(const HeadArguments& a, int kind, int position, int rotary_row, HeadFactors& f, int lane) {
+    const float* gamma = kind == QUERY ? a.query_gamma : a.key_gamma;
+    const float* beta = kind == QUERY ? a.query_beta : a.key_beta;
+#pragma unroll
+    for (int i = 0; i < PER_LANE; i++) {
+        int column = lane * PER_LANE + i;
+        f.gamma[i] = gamma && column < HEAD_DIM ? gamma[column] : 1.f;
+        f.beta[i] = beta && column < HEAD_DIM ? beta[column] : 0.f;
+        f.cosine[i] = 1.f;
+        f.sine[i] = 0.f;
+    }
+    if (a.rotary) {
+        int half = a.rotary_columns / 2;
+        const float* table = a.rotary + (i64)rotary_row * a.rotary_columns;
+        if (EVEN && a.rotary_columns == HEAD_DIM) {
+            load_values(table + (lane & 15) * PER_LANE, f.cosine);
+            load_values(table + half + (lane & 15) * PER_LANE, f.sine);
+        } else {
+#pragma unroll
+            for (int i = 0; i < PER_LANE; i++) {
+                int column = lane * PER_LANE + i;
+                if (column >= 2 * half) continue;
+                f.cosine[i] = table[column < half ? column : column - half];
+                f.sine[i] = table[column < half ? half + column : column];
+            }
+        }
+    }
+    f.scale = kind == QUERY && a.query_scales ? a.query_scales[position] : 1.f;
+}
+
 // Norm, rotation and scale of a query or key.
-DEVICE void finish_head(const HeadArguments& a, int kind, int position, int rotary_row, float (&v)[PER_LANE], int lane) {
+DEVICE void finish_head(const HeadArguments& a, int kind, const HeadFactors& f, float (&v)[PER_LANE], int lane) {
     int norm = kind == QUERY ? a.query_norm : a.key_norm;
     if (norm) {
-        const float* gamma = kind == QUERY ? a.query_gamma : a.key_gamma;
-        const float* beta = kind == QUERY ? a.query_beta : a.key_beta;
         float mean = 0.f, squares = 0.f;
         if (norm == 2) {
 #pragma unroll
@@ -73,21 +117,16 @@ DEVICE void finish_head(const HeadArguments& a, int kind, int position, int rota
         for (int i = 0; i < PER_LANE; i++) if (lane * PER_LANE + i < HEAD_DIM) squares += (v[i] - mean) * (v[i] - mean);
         float scale = 1.f / sqrtf(warp_sum(squares) / HEAD_DIM + (kind == QUERY ? a.query_epsilon : a.key_epsilon));
 #pragma unroll
-        for (int i = 0; i < PER_LANE; i++) {
-            int column = lane * PER_LANE + i;
-            if (column < HEAD_DIM) v[i] = (v[i] - mean) * scale * gamma[column] + (beta ? beta[column] : 0.f);
-        }
+        for (int i = 0; i < PER_LANE; i++) if (lane * PER_LANE + i < HEAD_DIM) v[i] = (v[i] - mean) * scale * f.gamma[i] + f.beta[i];
     }
     if (a.rotary) {
         int half = a.rotary_columns / 2;
-        const float* table = a.rotary + (i64)rotary_row * a.rotary_columns;
         if (EVEN && a.rotary_columns == HEAD_DIM) {
             bool upper = lane >= 16;
-            int at = (lane & 15) * PER_LANE;
 #pragma unroll
             for (int i = 0; i < PER_LANE; i++) {
-                float other = __shfl_xor_sync(~0u, v[i], 16), c = table[at + i], s = table[half + at + i];
-                v[i] = upper ? v[i] * c + other * s : v[i] * c - other * s;
+                float other = __shfl_xor_sync(~0u, v[i], 16);
+                v[i] = upper ? v[i] * f.cosine[i] + other * f.sine[i] : v[i] * f.cosine[i] - other * f.sine[i];
             }
         } else {
             float old[PER_LANE];
@@ -102,14 +141,18 @@ DEVICE void finish_head(const HeadArguments& a, int kind, int position, int rota
                     float candidate = __shfl_sync(~0u, old[j], (partner < 0 ? 0 : partner) / PER_LANE & 31);
                     if (partner % PER_LANE == j) other = candidate;
                 }
-                if (column < half) v[i] = old[i] * table[column] - other * table[half + column];
-                else if (column < 2 * half) v[i] = old[i] * table[column - half] + other * table[column];
+                if (column < 2 * half) v[i] = column < half ? old[i] * f.cosine[i] - other * f.sine[i] : old[i] * f.cosine[i] + other * f.sine[i];
             }
         }
     }
     if (kind == QUERY && a.query_scales) {
-        float factor = a.query_scales[position];
 #pragma unroll
-        for (int i = 0; i < PER_LANE; i++) v[i] *= factor;
+        for (int i = 0; i < PER_LANE; i++) v[i] *= f.scale;
     }
+}
+
+DEVICE void finish_head(const HeadArguments& a, int kind, int position, int rotary_row, float (&v)[PER_LANE], int lane) {
+    HeadFactors factors;
+    load_factors(a, kind, position, rotary_row, factors, lane);
+    finish_head(a, kind, factors, v, lane);
 }

@@ -1,17 +1,15 @@
 // Draws one token for each logit row: penalties, temperature, top-k, top-p, min-p, then a uniform number by Philox4x32-10 (Salmon et al., 2011).
 // First the most likely, by several CTAs a row; then, where more is asked for, one CTA a row. Probabilities are exponentials relative to the largest, in fixed point (2^-40): their sums are exact whatever the order,
-// so a draw depends on nothing but the row, the seed and the position. Thresholds are found by radix selection instead of sorting.
-#include "common.cuh"
+// so a draw depends on nothing but the row, the seed and the position. Thresholds are found by radix selection instead of sorting, among the tokens near the
+// largest where these decide.
+#include "sampling.cuh"
 
 #define THREADS 1024
 #define WARPS 32
 #define ONE 1099511627776.f   // 2^40
-
-struct Sampling {
-    float temperature, top_p, min_p, repetition, presence, frequency;
-    int top_k, prompt_length;
-    u64 seed;
-};
+#define COPIES 4
+#define LISTED 4096
+#define REACHES 5              // 1, 2, 4, 8, 16 below the largest: beyond 28 a mass is 0
 
 struct SampleArguments {
     Batch batch;
@@ -23,11 +21,6 @@ struct SampleArguments {
     u64* best;                  // [rows, slices]
     int vocabulary, result_stride, suppressed_tokens, slices;   // at most 32 slices
 };
-
-DEVICE u32 ordered(float f) {   // a key that sorts as the value does
-    u32 u = __float_as_uint(f);
-    return u >> 31 ? ~u : u | 0x80000000u;
-}
 
 DEVICE u32 philox(u64 seed, u32 position) {
     u32 c0 = position, c1 = 0, c2 = 0, c3 = 0, k0 = (u32)seed, k1 = (u32)(seed >> 32);
@@ -57,9 +50,11 @@ DEVICE u64 block_sum64(u64 v, u64* parts) {
 }
 
 struct Shared {
-    u64 histogram[4][256];
+    u64 histogram[COPIES][256];
+    float listed[LISTED];
+    int list_length;
     u64 parts[WARPS];
-    u64 remaining;
+    u64 remaining, at_key;
     u32 digit;
     int drawn;
 };
@@ -75,7 +70,7 @@ KERNEL __launch_bounds__(256) find_best(const SampleArguments a) {
     int slot = data[a.batch.logit_slots + row];
     Sampling p = a.sampling[slot];
     float* logits = a.logits + (i64)row * n;
-    if (p.repetition != 1.f || p.presence != 0.f || p.frequency != 0.f) {
+    if (p.penalizes()) {
         const u32* counts = *a.counts + (i64)slot * n;
         for (int i = first + threadIdx.x; i < end; i += 256) {
             u32 count = counts[i];
@@ -98,7 +93,7 @@ KERNEL __launch_bounds__(256) find_best(const SampleArguments a) {
     }
     u64 best = 0;
     auto consider = [&](float v, int i) {
-        u64 key = v != v ? ~0ull : (u64)ordered(v) << 32 | (u32)~i;
+        u64 key = v != v ? ~0ull : likelihood(v, i);
         if (key > best) best = key;
     };
     if (n % 4 == 0) {
@@ -110,7 +105,7 @@ KERNEL __launch_bounds__(256) find_best(const SampleArguments a) {
     } else {
         for (int i = first + threadIdx.x; i < end; i += 256) consider(logits[i], i);
     }
-    for (int o = 16; o; o >>= 1) { u64 other = __shfl_xor_sync(~0u, best, o); if (other > best) best = other; }
+    best = warp_max64(best);
     if ((threadIdx.x & 31) == 0) keys[threadIdx.x >> 5] = best;
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -130,41 +125,83 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
     Sampling p = a.sampling[slot];
     float* logits = a.logits + (i64)row * n;
     if (tid == 0) s.drawn = -1;
-    u64 best = lane < a.slices ? a.best[row * a.slices + lane] : 0;
-    for (int o = 16; o; o >>= 1) { u64 other = __shfl_xor_sync(~0u, best, o); if (other > best) best = other; }
-    int likeliest = (int)~(u32)best;
+    u64 best = warp_max64(lane < a.slices ? a.best[row * a.slices + lane] : 0);
+    int likeliest = token_of(best);
     bool finite = best != ~0ull;
     float largest = finite ? logits[likeliest] : 0.f;
     finite = finite && largest < INFINITY && largest > -INFINITY;
     __syncthreads();
 
-    if (finite && p.temperature != 0.f) {
-        float top = largest / p.temperature;
-        auto value = [&](int i) { return logits[i] / p.temperature; };
+    float top = largest / p.temperature;
+    bool draws = finite && p.temperature != 0.f && fabsf(top) < INFINITY;   // else the likeliest
+    if (draws) {
+        float raw_floor = -INFINITY;   // logits below it cannot be kept, and are taken for -INFINITY
+        u32 low = 0;                   // keys below are dropped
+        auto value = [&](float logit) { return logit < raw_floor ? -INFINITY : logit / p.temperature; };
         auto mass = [&](float v) { return (u64)(expf(v - top) * ONE); };
-        u32 low = 0;            // keys below are dropped
-        // Finds the key at which the running sum over keys, from the end that `descending` says, first exceeds `target`;
-        // leaves in s.remaining what of the target is left within that key. Weights are 1 (counting) or masses.
-        auto select = [&](u64 target, bool counting, bool descending, u32 bound) {
-            u32 prefix = 0;
-            if (tid == 0) s.remaining = target;
+        auto raise_floor = [&](float floor) {
+            float raw = floor * p.temperature;
+            raw_floor = fmaxf(raw_floor, raw - fabsf(raw) * 1e-6f);   // the division's rounding aside
+        };
+        // What top-p drops at most of a mass.
+        auto limit_of = [&](u64 total) { return min((u64)((1.0 - (double)p.top_p) * (double)total), total - 1); };
+        // Raises the floor, and with it `low`, to a power of two below the largest, yet so far that enough of the weight lies above: what select then
+        // goes through are few tokens. Gives the weight of all. Weights are 1 (counting, for top-k) or masses (for top-p).
+        auto narrow = [&](bool counting) {
+            u64 within[REACHES] = {}, total = 0;
+            for_each_logit<THREADS>(logits, n, [&](float logit, int) {
+                float v = value(logit);
+                if (ordered(v) < low) return;
+                u64 weight = counting ? 1 : mass(v);
+                total += weight;
+                if (v < top - (1 << (REACHES - 1))) return;
+#pragma unroll
+                for (int r = 0; r < REACHES; r++) if (v >= top - (1 << r)) within[r] += weight;
+            });
+            total = block_sum64(total, s.parts);
+            u64 enough = counting ? (u64)p.top_k : total - limit_of(total);
+#pragma unroll
+            for (int r = 0; r < REACHES; r++) {
+                if (block_sum64(within[r], s.parts) < enough) continue;
+                float floor = top - (1 << r);
+                raise_floor(floor);
+                low = max(low, ordered(floor));
+                break;
+            }
+            return total;
+        };
+        // Finds the key at which the running sum over falling keys first exceeds `target`; leaves in s.remaining what of the target is left within
+        // that key, and in s.at_key the key's weight.
+        auto select = [&](u64 target, bool counting) {
+            u32 prefix = 0, high = ordered(top);
+            bool listing = true, listed = false;   // the first pass lists what it finds; if there is room for all, later passes go through the list
+            if (tid == 0) { s.remaining = target; s.list_length = 0; }
             for (int shift = 24; shift >= 0; shift -= 8) {
-                for (int i = tid; i < 1024; i += THREADS) (&s.histogram[0][0])[i] = 0;
+                if (shift && low >> shift == high >> shift) { prefix = high >> shift << shift; continue; }   // all share this digit
+                for (int i = tid; i < COPIES * 256; i += THREADS) (&s.histogram[0][0])[i] = 0;
                 __syncthreads();
-                for (int i = tid; i < n; i += THREADS) {
-                    float v = value(i);
+                u32 digit = 0;   // weight of one digit is held back until another comes
+                u64 held = 0;
+                auto add = [&](float v) {
                     u32 key = ordered(v);
-                    if (key < bound || (shift < 24 && (key >> (shift + 8)) != (prefix >> (shift + 8)))) continue;
-                    u64 weight = counting ? 1 : mass(v);
-                    if (weight) atomicAdd(&s.histogram[warp & 3][(key >> shift) & 255], weight);
-                }
+                    if (key < low || (shift < 24 && (key >> (shift + 8)) != (prefix >> (shift + 8)))) return;
+                    if (listing) { int at = atomicAdd(&s.list_length, 1); if (at < LISTED) s.listed[at] = v; }
+                    if (held && digit != ((key >> shift) & 255)) { atomicAdd(&s.histogram[warp % COPIES][digit], held); held = 0; }
+                    digit = (key >> shift) & 255;
+                    held += counting ? 1 : mass(v);
+                };
+                if (listed) for (int i = tid; i < s.list_length; i += THREADS) add(s.listed[i]);
+                else for_each_logit<THREADS>(logits, n, [&](float logit, int) { add(value(logit)); });
+                if (held) atomicAdd(&s.histogram[warp % COPIES][digit], held);
                 __syncthreads();
+                if (listing) { listing = false; listed = s.list_length <= LISTED; }
                 if (warp == 0) {
                     // Lane l owns 8 digits, in the order of the walk.
                     u64 own[8], sum = 0;
                     for (int j = 0; j < 8; j++) {
-                        int digit = descending ? 255 - (lane * 8 + j) : lane * 8 + j;
-                        own[j] = s.histogram[0][digit] + s.histogram[1][digit] + s.histogram[2][digit] + s.histogram[3][digit];
+                        int digit = 255 - (lane * 8 + j);
+                        own[j] = 0;
+                        for (int c = 0; c < COPIES; c++) own[j] += s.histogram[c][digit];
                         sum += own[j];
                     }
                     u64 before = sum;
@@ -173,12 +210,15 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
                     bool reached = before > left;
                     u32 mask = __ballot_sync(~0u, reached);
                     int owner = mask ? __ffs(mask) - 1 : 31;
+                    __syncwarp();   // all have read what the owner writes
                     if (lane == owner) {
-                        u64 running = before - sum;
+                        u64 running = before - sum, at = own[0];
                         int j = 0;
-                        while (j < 7 && running + own[j] <= left) running += own[j++];
-                        s.digit = descending ? 255 - (lane * 8 + j) : lane * 8 + j;
+#pragma unroll
+                        for (int d = 0; d < 7; d++) if (j == d && running + own[d] <= left) { running += own[d]; at = own[d + 1]; j = d + 1; }
+                        s.digit = 255 - (lane * 8 + j);
                         s.remaining = left - running;
+                        s.at_key = at;
                     }
                 }
                 __syncthreads();
@@ -187,52 +227,46 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
             }
             return prefix;
         };
-        if (p.top_k > 0 && p.top_k < n) low = select((u64)p.top_k - 1, true, true, 0);
+        if (p.top_k > 0 && p.top_k < n) {
+            narrow(true);
+            low = select((u64)p.top_k - 1, true);
+        }
         u32 tie = 0;            // of the tokens with this key, the first `dropped` are dropped
         int dropped = 0;
         if (p.top_p < 1.f) {
-            u64 total = 0;
-            for (int i = tid; i < n; i += THREADS) { float v = value(i); if (ordered(v) >= low) total += mass(v); }
-            total = block_sum64(total, s.parts);
-            u64 limit = (u64)((1.0 - (double)p.top_p) * (double)total);
-            u32 key = select(limit, false, false, low);
-            float v = __uint_as_float(key >> 31 ? key & 0x7fffffffu : ~key);
-            u64 weight = mass(v);
-            tie = key;
-            dropped = weight ? (int)min(s.remaining / weight, (u64)n) : 0;
-            low = key;
+            u64 total = narrow(false), limit = limit_of(total), target = total - limit - 1;
+            low = tie = select(target, false);
+            u64 weight = mass(__uint_as_float(tie >> 31 ? tie & 0x7fffffffu : ~tie)), below = total - (target - s.remaining) - s.at_key;
+            dropped = weight ? (int)min((limit - below) / weight, (u64)n) : 0;
         }
-        auto kept = [&](float v) {
+        if (p.min_p > 0.f) raise_floor(top + logf(p.min_p) - 0.01f);
+        // The mass of a value that is kept; `ties` runs along a warp's ids.
+        auto kept = [&](float v, int& ties) {
             u32 key = ordered(v);
-            if (key < low) return (u64)0;
-            float e = expf(v - top);
-            return e < p.min_p ? (u64)0 : (u64)(e * ONE);
+            float e = key < low ? 0.f : expf(v - top);
+            u64 m = e < p.min_p ? 0 : (u64)(e * ONE);
+            if (dropped) {
+                u32 mask = __ballot_sync(~0u, key == tie);
+                if ((mask >> lane & 1) && ties + __popc(mask & ((1u << lane) - 1)) < dropped) m = 0;
+                ties += __popc(mask);
+            }
+            return m;
         };
         // Each warp owns a run of ids; first how many ties lie before it, then the masses.
         int per = ((n + WARPS - 1) / WARPS + 31) / 32 * 32, first = min(warp * per, n), end = min(first + per, n);
         int ties_before = 0;
         if (dropped) {
             int ties = 0;
-            for (int i = first + lane; i < end; i += 32) ties += ordered(value(i)) == tie;
+            walk_logits(logits, first, end, [&](float logit, int) { ties += ordered(value(logit)) == tie; return true; });
             u64 sum = warp_sum64((u64)ties);
             __syncthreads();
             if (lane == 0) s.parts[warp] = sum;
             __syncthreads();
             for (int w = 0; w < warp; w++) ties_before += (int)s.parts[w];
         }
-        auto masses = [&](int i, int& ties) {   // of ids [i - lane, i - lane + 32); `ties` runs along
-            float v = i < end ? value(i) : -INFINITY;
-            u64 m = i < end ? kept(v) : 0;
-            if (dropped) {
-                u32 mask = __ballot_sync(~0u, i < end && ordered(v) == tie);
-                if ((mask >> lane & 1) && ties + __popc(mask & ((1u << lane) - 1)) < dropped) m = 0;
-                ties += __popc(mask);
-            }
-            return m;
-        };
         u64 own = 0;
         int ties = ties_before;
-        for (int i = first + lane; i - lane < end; i += 32) own += masses(i, ties);
+        walk_logits(logits, first, end, [&](float logit, int) { own += kept(value(logit), ties); return true; });
         own = warp_sum64(own);
         __syncthreads();
         if (lane == 0) s.parts[warp] = own;
@@ -243,21 +277,20 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
         if (target >= before && target < before + own) {
             u64 running = before;
             ties = ties_before;
-            for (int i = first + lane; i - lane < end; i += 32) {
-                u64 m = masses(i, ties), inclusive = m;
+            walk_logits(logits, first, end, [&](float logit, int i) {
+                u64 m = kept(value(logit), ties), inclusive = m;
+                if (!__any_sync(~0u, m != 0)) return true;
                 for (int o = 1; o < 32; o <<= 1) { u64 other = __shfl_up_sync(~0u, inclusive, o); if (lane >= o) inclusive += other; }
                 u32 mask = __ballot_sync(~0u, running + inclusive > target);
-                if (mask) {
-                    if (lane == __ffs(mask) - 1) s.drawn = i;
-                    break;
-                }
+                if (mask && lane == __ffs(mask) - 1) s.drawn = i;
                 running += __shfl_sync(~0u, inclusive, 31);
-            }
+                return mask == 0;
+            });
         }
         __syncthreads();
     }
     if (tid == 0) {
-        int drawn = !finite ? -1 : p.temperature == 0.f ? likeliest : s.drawn;
+        int drawn = !finite ? -1 : draws ? s.drawn : likeliest;
         a.results[data[7] * a.result_stride + row] = drawn;
         a.last_drawn[slot] = max(drawn, 0);
     }

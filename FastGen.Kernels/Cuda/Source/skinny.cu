@@ -1,43 +1,72 @@
 // Products of 5 to 128 rows on Hopper: the weights are the long side, BM of them a CTA; the rows of the input are the other. Tensor maps
-// bring stages of 64-column blocks into shared memory in the swizzled layout that wgmma reads; one warp loads, one warpgroup multiplies.
-// Few tiles: `splits` CTAs of a cluster share the columns and add up through distributed shared memory. Weights are on their way before the
+// bring stages of 64-column blocks into shared memory in the swizzled layout that wgmma reads; one warp loads, GROUPS warpgroups multiply.
+// BM is what spreads the weights evenly over the chip, so the last wgmma of a stage may read rows that are not the tile's; their sums are dropped.
+// Few tiles: SPLITS CTAs of a cluster share the columns and add up through distributed shared memory. Weights are on their way before the
 // previous kernel ends. Gated: a tile holds as many rows of the gate as of the up projection.
+// RMS norms cost no kernel between two products: the first of them (FUSED), which adds to the residual stream, also writes the new rows times the
+// norm's weight, in 16 bits, and their squares summed over each tile; the second (NORM) multiplies these rows and applies their factors to its sums.
 #include "wgmma.cuh"
 
-#define BM SHAPE_A
+#define BM SHAPE_A          // a multiple of 8, gated of 16
 #define BN SHAPE_B
-#define BLOCKS SHAPE_C     // of 64 columns, a stage
+#define BLOCKS SHAPE_C      // of 64 columns, a stage
 #define STAGES SHAPE_D
-#define TILES (BM / 64)    // of 64 weight rows, for the one warpgroup
+#define GROUPS ROWS
+#define SPLITS COLUMNS
+#define HELD ((BM + 64 * GROUPS - 1) / (64 * GROUPS))   // tiles of 64 weight rows, a warpgroup
+#define THREADS (128 * GROUPS)                          // that multiply
 #define OUTS (GATED ? BM / 2 : BM)
 #define STAGE_BYTES ((BM + BN) * 128 * BLOCKS)
 #define INPUT_OFFSET (BM * 128 * BLOCKS)
 #define PITCH (BM + 4)
+#define QUADS (OUTS / 4)    // of outputs, in a row of the tile
+#define QUAD_PITCH (!FUSED ? QUADS : QUADS <= 8 ? 8 : QUADS <= 16 ? 16 : 32)   // FUSED: a power of two lanes for a row
+#define SQUARES_PITCH 128   // most rows
 
 struct SkinnyArguments {
     TensorMap weight_map, input_map;
     T_OUT* output;        // [rows, outputs]
     const float* bias;
-    int rows, outputs, columns, splits;
+    int rows, outputs, columns;
+    int factor_tiles;           // NORM: tiles of the product before
+    const float* row_squares;   // NORM: [tiles of the product before, SQUARES_PITCH]
+    float epsilon;
+    const float* next_gamma;    // FUSED: of the norm that follows
+    T_WEIGHT* next_rows;        // FUSED: [rows, outputs]
+    float* next_squares;        // FUSED: [tiles, SQUARES_PITCH]
 };
 
-DEVICE void consumers_sync() { asm volatile("bar.sync 1, 128;" ::: "memory"); }
+DEVICE void consumers_sync() { asm volatile("bar.sync 1, %0;" :: "n"(THREADS) : "memory"); }
+// The factors of the rows are there.
+DEVICE void publish_factors() { asm volatile("bar.arrive 2, %0;" :: "n"(THREADS + 32) : "memory"); }
+DEVICE void await_factors() { asm volatile("bar.sync 2, %0;" :: "n"(THREADS + 32) : "memory"); }
 
-KERNEL __launch_bounds__(160) skinny(const __grid_constant__ SkinnyArguments a) {
+DEVICE void store4(float* p, const float (&v)[4]) { *(float4*)p = make_float4(v[0], v[1], v[2], v[3]); }
+template <class T> DEVICE void store4(T* p, const float (&v)[4]) { *(uint2*)p = make_uint2(Pair<T>::of(v[0], v[1]), Pair<T>::of(v[2], v[3])); }
+DEVICE void load4(const float* p, float (&v)[4]) { float4 f = *(const float4*)p; v[0] = f.x; v[1] = f.y; v[2] = f.z; v[3] = f.w; }
+template <class T> DEVICE void load4(const T* p, float (&v)[4]) {
+    uint2 w = *(const uint2*)p;
+    v[0] = Pair<T>::low(w.x); v[1] = Pair<T>::high(w.x); v[2] = Pair<T>::low(w.y); v[3] = Pair<T>::high(w.y);
+}
+
+KERNEL __launch_bounds__(THREADS + (NORM ? 64 : 32)) skinny(const __grid_constant__ SkinnyArguments a) {
     extern __shared__ __align__(1024) char unaligned[];
     __shared__ __align__(8) u64 barriers[2 * STAGES];
+    __shared__ float factors[NORM ? BN : 1];
     char* shared = (char*)(((u64)unaligned + 1023) & ~(u64)1023);
     u32 ring = shared_address(shared), full = shared_address(barriers), empty = full + 8 * STAGES;
-    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, rank = blockIdx.x % a.splits, first = blockIdx.x / a.splits * OUTS;
-    int blocks = (a.columns + 64 * BLOCKS - 1) / (64 * BLOCKS), begin = blocks * rank / a.splits, count = blocks * (rank + 1) / a.splits - begin;
+    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, rank = blockIdx.x % SPLITS, first = blockIdx.x / SPLITS * OUTS;
+    // Splits are multiples of 256 columns, however many blocks a stage has.
+    int units = (a.columns + 255) / 256, begin = units * rank / SPLITS * (4 / BLOCKS);
+    int count = min(units * (rank + 1) / SPLITS * (4 / BLOCKS), (a.columns + 64 * BLOCKS - 1) / (64 * BLOCKS)) - begin;
     if (threadIdx.x == 0) {
-        for (int s = 0; s < STAGES; s++) { barrier_init(full + 8 * s, 1); barrier_init(empty + 8 * s, 4); }
+        for (int s = 0; s < STAGES; s++) { barrier_init(full + 8 * s, 1); barrier_init(empty + 8 * s, 4 * GROUPS); }
         barrier_init_fence();
     }
     __syncthreads();
     let_next_start();
 
-    if (warp == 4) {
+    if (warp == 4 * GROUPS) {
         if (lane == 0) {
             auto load_weights = [&](int i, int s) {
                 barrier_expect(full + 8 * s, STAGE_BYTES);
@@ -70,65 +99,113 @@ KERNEL __launch_bounds__(160) skinny(const __grid_constant__ SkinnyArguments a) 
     }
 
     wait_for_previous();
-    float sums[TILES][BN / 2];
+    if (NORM && warp > 4 * GROUPS) {
 #pragma unroll
-    for (int i = 0; i < TILES; i++)
+        for (int row = lane; row < BN; row += 32) {
+            float squares = 0.f;
+#pragma unroll 16
+            for (int i = 0; i < a.factor_tiles; i++) squares += a.row_squares[i * SQUARES_PITCH + row];
+            factors[NORM ? row : 0] = rsqrtf(squares / a.columns + a.epsilon);
+        }
+        publish_factors();
+        return;
+    }
+    int tile_row = warp / 4 * HELD * 64;   // the warpgroup's first weight row of the tile
+    float sums[HELD][BN / 2];
+#pragma unroll
+    for (int i = 0; i < HELD; i++)
 #pragma unroll
         for (int j = 0; j < BN / 2; j++) sums[i][j] = 0.f;
-    int s = 0;
-    u32 parity = 0;
-    for (int b = 0; b < count; b++) {
+    auto multiply = [&](int s, u32 parity) {
         barrier_wait(full + 8 * s, parity);
-        u32 weights = ring + s * STAGE_BYTES, input = weights + INPUT_OFFSET;
+        u32 weights = ring + s * STAGE_BYTES + tile_row * 128, input = ring + s * STAGE_BYTES + INPUT_OFFSET;
         wgmma_begin();
 #pragma unroll
         for (int k = 0; k < 4 * BLOCKS; k++)
 #pragma unroll
-            for (int i = 0; i < TILES; i++)
+            for (int i = 0; i < HELD; i++)
                 Wgmma<T_WEIGHT, BN>::add(sums[i], wgmma_operand(weights + (k / 4) * BM * 128 + i * 8192 + (k % 4) * 32), wgmma_operand(input + (k / 4) * BN * 128 + (k % 4) * 32));
-        wgmma_finish();
-        if (lane == 0) barrier_arrive(empty + 8 * s);
-        if (++s == STAGES) { s = 0; parity ^= 1; }
+        wgmma_commit();
+    };
+    if (count <= STAGES) {   // all of it is in the ring: no stage need be free before the end
+        for (int b = 0; b < count; b++) multiply(b, 0);
+        wgmma_wait();
+    } else {
+        int s = 0;
+        u32 parity = 0;
+        for (int b = 0; b < count; b++) {
+            multiply(s, parity);
+            wgmma_wait();
+            if (lane == 0) barrier_arrive(empty + 8 * s);
+            if (++s == STAGES) { s = 0; parity ^= 1; }
+        }
     }
 
+    // The CTA's share of the rows, four outputs a turn. What they are added to is fetched while the sums travel.
+    constexpr int TURNS = ((BN + SPLITS - 1) / SPLITS * QUAD_PITCH + THREADS - 1) / THREADS;
+    int from = a.rows * rank / SPLITS * QUAD_PITCH + threadIdx.x, end = a.rows * (rank + 1) / SPLITS * QUAD_PITCH;
+    auto is_mine = [&](int v) { return v < end && (QUAD_PITCH == QUADS || v % QUAD_PITCH < QUADS) && first + v % QUAD_PITCH * 4 < a.outputs; };
+    float old[ACCUMULATE ? TURNS : 1][4], gamma[4] = {};
+    if (ACCUMULATE) {
+#pragma unroll
+        for (int turn = 0; turn < TURNS; turn++) {
+            int v = from + turn * THREADS;
+            if (is_mine(v)) load4(a.output + (i64)(v / QUAD_PITCH) * a.outputs + first + v % QUAD_PITCH * 4, old[ACCUMULATE ? turn : 0]);
+        }
+    }
+    if (FUSED && first + threadIdx.x % QUAD_PITCH * 4 < a.outputs) load4(a.next_gamma + first + threadIdx.x % QUAD_PITCH * 4, gamma);
     // The finished tile goes through shared memory, [BN][PITCH]; the ring is free by now.
     float* tile = (float*)shared;
     consumers_sync();
 #pragma unroll
-    for (int i = 0; i < TILES; i++) {
-        int m = i * 64 + warp * 16 + (lane >> 2);
+    for (int i = 0; i < HELD; i++) {
+        int m = tile_row + i * 64 + warp % 4 * 16 + (lane >> 2);
 #pragma unroll
-        for (int j = 0; j < BN / 2; j++) tile[((j >> 2) * 8 + (lane & 3) * 2 + (j & 1)) * PITCH + m + (j & 2) * 4] = sums[i][j];
+        for (int j = 0; j < BN / 2; j++)
+            if (BM % (64 * GROUPS) == 0 || m + (j & 2) * 4 < BM) tile[((j >> 2) * 8 + (lane & 3) * 2 + (j & 1)) * PITCH + m + (j & 2) * 4] = sums[i][j];
     }
-    if (a.splits > 1) cluster_sync();
+    if (NORM) await_factors();
+    if (SPLITS > 1) cluster_sync();
     else consumers_sync();
-    int vectors = min(a.rows, BN) * (OUTS / 4);
-    auto total = [&](int row, int column) {
+    auto total = [&](int row, int column, float (&t)[4]) {
         const float* p = tile + row * PITCH + column;
-        if (a.splits == 1) return *(const float4*)p;
-        float4 t = make_float4(0.f, 0.f, 0.f, 0.f);
-        for (int q = 0; q < a.splits; q++) {
-            float4 u = load_remote4(p, q);
-            t.x += u.x; t.y += u.y; t.z += u.z; t.w += u.w;
+        load4(p, t);
+        if constexpr (SPLITS > 1) {
+            float4 parts[SPLITS];
+#pragma unroll
+            for (int q = 0; q < SPLITS; q++) parts[q] = load_remote4(p, q);
+            t[0] = t[1] = t[2] = t[3] = 0.f;
+#pragma unroll
+            for (int q = 0; q < SPLITS; q++) { t[0] += parts[q].x; t[1] += parts[q].y; t[2] += parts[q].z; t[3] += parts[q].w; }
         }
-        return t;
+        if (NORM) for (int i = 0; i < 4; i++) t[i] *= factors[NORM ? row : 0];
     };
-    for (int v = vectors * rank / a.splits + threadIdx.x; v < vectors * (rank + 1) / a.splits; v += 128) {
-        int row = v / (OUTS / 4), column = v % (OUTS / 4) * 4, output = first + column;
-        if (output >= a.outputs) continue;
-        float4 t = total(row, column);
-        float values[4] = {t.x, t.y, t.z, t.w};
-        if (a.bias) for (int i = 0; i < 4; i++) values[i] += a.bias[output + i];
-        for (int i = 0; i < 4; i++) values[i] = activate<ACTIVATION>(values[i]);
-        if (GATED) {
-            t = total(row, BM / 2 + column);
-            float up[4] = {t.x, t.y, t.z, t.w};
-            for (int i = 0; i < 4; i++) values[i] *= a.bias ? up[i] + a.bias[a.outputs + output + i] : up[i];
+#pragma unroll
+    for (int turn = 0; turn < TURNS; turn++) {
+        int v = from + turn * THREADS, row = v / QUAD_PITCH, column = v % QUAD_PITCH * 4, output = first + column;
+        float squares = 0.f;
+        if (is_mine(v)) {
+            float values[4];
+            total(row, column, values);
+            if (a.bias) for (int i = 0; i < 4; i++) values[i] += a.bias[output + i];
+            for (int i = 0; i < 4; i++) values[i] = activate<ACTIVATION>(values[i]);
+            if (GATED) {
+                float up[4];
+                total(row, BM / 2 + column, up);
+                for (int i = 0; i < 4; i++) values[i] *= a.bias ? up[i] + a.bias[a.outputs + output + i] : up[i];
+            }
+            if (ACCUMULATE) for (int i = 0; i < 4; i++) values[i] += old[ACCUMULATE ? turn : 0][i];
+            store4(a.output + (i64)row * a.outputs + output, values);
+            if (FUSED) {
+                for (int i = 0; i < 4; i++) { squares += values[i] * values[i]; values[i] *= gamma[i]; }
+                store4(a.next_rows + (i64)row * a.outputs + output, values);
+            }
         }
-        T_OUT* to = a.output + (i64)row * a.outputs + output;
-        if (ACCUMULATE) for (int i = 0; i < 4; i++) values[i] += to_float(to[i]);
-        if constexpr (sizeof(T_OUT) == 4) *(float4*)to = make_float4(values[0], values[1], values[2], values[3]);
-        else for (int i = 0; i < 4; i++) to[i] = from_float<T_OUT>(values[i]);
+        if (FUSED) {   // a row's quads are lanes side by side
+#pragma unroll
+            for (int o = QUAD_PITCH / 2; o; o >>= 1) squares += __shfl_xor_sync(~0u, squares, o);
+            if (v < end && v % QUAD_PITCH == 0) a.next_squares[blockIdx.x / SPLITS * SQUARES_PITCH + row] = squares;
+        }
     }
-    if (a.splits > 1) cluster_sync();
+    if (SPLITS > 1) cluster_sync();
 }

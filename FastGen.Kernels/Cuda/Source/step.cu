@@ -3,14 +3,14 @@
 #include "common.cuh"
 
 #define SECTIONS 16
-#define SAMPLING_INTS 10
+#define SAMPLING_INTS 12
 
 struct BeginArguments {
     const int* host;          // pinned
     int* device;
     int offsets[SECTIONS], counts[SECTIONS];
     int block_updates, block_update_count;         // triples of slot, index, block
-    int sampling_updates, sampling_update_count;   // 12 ints each: slot, padding, SlotSampling
+    int sampling_updates, sampling_update_count;   // 14 ints each: slot, padding, SlotSampling
     int* block_tables;
     int* sampling;
     int blocks_per_sequence;
@@ -28,7 +28,7 @@ KERNEL begin_step(const BeginArguments a) {
         }
     } else {
         for (int i = threadIdx.x; i < a.sampling_update_count * SAMPLING_INTS; i += blockDim.x) {
-            const int* update = a.host + a.sampling_updates + 12 * (i / SAMPLING_INTS);
+            const int* update = a.host + a.sampling_updates + (2 + SAMPLING_INTS) * (i / SAMPLING_INTS);
             a.sampling[update[0] * SAMPLING_INTS + i % SAMPLING_INTS] = update[2 + i % SAMPLING_INTS];
         }
     }

@@ -1,11 +1,12 @@
-// Queries and keys of each row are normalized, rotated and scaled in place; keys and values go to their page of the cache. A warp a head; a CTA
-// takes `heads_per_block` heads of one row.
+// Queries and keys of each row are normalized, rotated and scaled, in place or out of a product of more precision; keys and values go to their page
+// of the cache. A warp a head; a CTA takes `heads_per_block` heads of one row.
 #include "heads.cuh"
 
 struct StoreArguments {
     Batch batch;
-    T_IN* qkv;
-    T_IN* cache;
+    const T_IN* product;
+    T_OUT* qkv;
+    T_OUT* cache;
     HeadArguments heads;
     int heads_per_block;
 };
@@ -18,15 +19,14 @@ KERNEL __launch_bounds__(256) store_kv(const StoreArguments a) {
     const int* data = a.batch.data;
     int position = data[a.batch.positions + row], rotary_row = position + data[a.batch.rotary_bases + data[a.batch.row_sequences + row]], place = data[a.batch.kv_slots + row];
     int all = a.heads.heads + 2 * a.heads.kv_heads, end = min(first + a.heads_per_block, all);
-    T_IN* vectors = a.qkv + (i64)row * all * HEAD_DIM;
+    i64 vectors = (i64)row * all * HEAD_DIM;
     for (int head = first + (threadIdx.x >> 5); head < end; head += blockDim.x >> 5) {
         float v[PER_LANE];
-        T_IN* vector = vectors + head * HEAD_DIM;
-        load_head(vector, v, lane);
+        load_head(a.product + vectors + head * HEAD_DIM, v, lane);
         int kind = a.heads.kind_of(head);
         if (kind != VALUE) {
             finish_head(a.heads, kind, position, rotary_row, v, lane);
-            store_head(vector, v, lane);
+            store_head(a.qkv + vectors + head * HEAD_DIM, v, lane);
         }
         if (kind != QUERY) {
             int kv_head = head - a.heads.heads - (kind == VALUE ? a.heads.kv_heads : 0);

@@ -27,6 +27,19 @@ template <> struct Mma<f16> {
     }
 };
 
+// Four words of each lane of a quad: lane t ends with word t of every lane, in the lanes' order.
+DEVICE void transpose_quad(u32 (&w)[4], int t) {
+#pragma unroll
+    for (int d = 1; d <= 2; d <<= 1)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            if (!(i & d)) {
+                u32 other = __shfl_xor_sync(~0u, t & d ? w[i] : w[i + d], d);
+                if (t & d) w[i] = other;
+                else w[i + d] = other;
+            }
+}
+
 DEVICE float exp2_fast(float x) {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -57,7 +70,25 @@ DEVICE void tensor_copy(u32 target, const TensorMap* map, int x, int y, u32 barr
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
         :: "r"(target), "l"(map), "r"(x), "r"(y), "r"(barrier) : "memory");
 }
+// To the same place in every CTA of the cluster that the mask names, and to its barrier there.
+DEVICE void tensor_copy_to_all(u32 target, const TensorMap* map, int x, int y, u32 barrier, u16 mask) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;"
+        :: "r"(target), "l"(map), "r"(x), "r"(y), "r"(barrier), "h"(mask) : "memory");
+}
+DEVICE void barrier_arrive_at(u32 barrier, int rank) {
+    u32 a;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(a) : "r"(barrier), "r"(rank));
+    asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" :: "r"(a) : "memory");
+}
 DEVICE void cluster_sync() { asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+// The two halves of cluster_sync; the first alone publishes nothing.
+DEVICE void cluster_arrive_relaxed() { asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory"); }
+DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+DEVICE void store_remote2(const float* p, int rank, float x, float y) {
+    u32 a;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(a) : "r"(shared_address(p)), "r"(rank));
+    asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" :: "r"(a), "f"(x), "f"(y) : "memory");
+}
 DEVICE float load_remote(const float* p, int rank) {
     u32 a;
     float v;

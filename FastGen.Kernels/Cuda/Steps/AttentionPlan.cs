@@ -7,18 +7,28 @@ namespace FastGen.Kernels.Cuda.Steps;
 /// split kernel; the others are cut into tiles of <see cref="TileRows"/> packed rows (a row for each new token and head of a group).
 /// In the metadata: the two counts, the sequences with one new token, then for each tile its sequence and first packed row.
 /// </summary>
-internal sealed class AttentionPlan(StepLimits limits, int group, int tileRows)
+internal sealed class AttentionPlan
 {
     /// <summary>Ints before the lists: the number of sequences with one new token, and the number of tiles.</summary>
     public const int HeaderInts = 2;
 
-    private readonly int _tileCapacity = (int)(((long)limits.Tokens * group / tileRows) + limits.Sequences);
+    private readonly StepLimits _limits;
+    private readonly int _group, _tileRows;
+    private readonly int[] _lengths;
+    private readonly (int Sequence, int Row)[] _tiles;
+
+    public AttentionPlan(StepLimits limits, int group, int tileRows)
+    {
+        (_limits, _group, _tileRows) = (limits, group, tileRows);
+        long capacity = ((long)limits.Tokens * group / tileRows) + limits.Sequences;
+        (_lengths, _tiles) = (new int[capacity], new (int, int)[capacity]);
+    }
 
     /// <summary>Packed rows of one tile.</summary>
-    public int TileRows => tileRows;
+    public int TileRows => _tileRows;
 
     /// <summary>Ints that the plan may take.</summary>
-    public int Capacity => HeaderInts + limits.Sequences + (2 * _tileCapacity);
+    public int Capacity => HeaderInts + _limits.Sequences + (2 * _tiles.Length);
 
     /// <summary>Sequences with one new token.</summary>
     public int SingleCount { get; private set; }
@@ -27,7 +37,7 @@ internal sealed class AttentionPlan(StepLimits limits, int group, int tileRows)
     public int TileCount { get; private set; }
 
     /// <summary>Offset of the tiles in the plan.</summary>
-    public int TilesOffset => HeaderInts + limits.Sequences;
+    public int TilesOffset => HeaderInts + _limits.Sequences;
 
     /// <summary>Ints used, from the beginning.</summary>
     public int UsedLength => TileCount == 0 ? HeaderInts + SingleCount : TilesOffset + (2 * TileCount);
@@ -37,7 +47,6 @@ internal sealed class AttentionPlan(StepLimits limits, int group, int tileRows)
     {
         (SingleCount, TileCount) = (0, 0);
         ReadOnlySpan<int> starts = batch.Starts;
-        // The longest contexts first, so that the last tiles to start are short ones.
         for (int sequence = 0; sequence < batch.SequenceCount; sequence++)
         {
             int tokens = starts[sequence + 1] - starts[sequence];
@@ -46,12 +55,16 @@ internal sealed class AttentionPlan(StepLimits limits, int group, int tileRows)
                 target[HeaderInts + SingleCount++] = sequence;
                 continue;
             }
-            for (int row = (((tokens * group) - 1) / tileRows) * tileRows; row >= 0; row -= tileRows)
+            for (int row = (((tokens * _group) - 1) / _tileRows) * _tileRows; row >= 0; row -= _tileRows)
             {
-                target[TilesOffset + (2 * TileCount)] = sequence;
-                target[TilesOffset + (2 * TileCount++) + 1] = row;
+                // Ascending order of the negated context is descending order of the keys that the tile sees.
+                _lengths[TileCount] = -(batch.ContextLengths[sequence] - tokens + (Math.Min(row + _tileRows, tokens * _group) / _group));
+                _tiles[TileCount++] = (sequence, row);
             }
         }
+        // The longest first, so that the last tiles to start are short ones.
+        Array.Sort(_lengths, _tiles, 0, TileCount);
+        for (int tile = 0; tile < TileCount; tile++) (target[TilesOffset + (2 * tile)], target[TilesOffset + (2 * tile) + 1]) = _tiles[tile];
         (target[0], target[1]) = (SingleCount, TileCount);
     }
 }

@@ -2,8 +2,8 @@ using FastGen.Kernels.Cuda.Interop;
 
 namespace FastGen.Kernels.Cuda.Steps;
 
-/// <summary>What a recorded step depends on: its operations, its rows (each with logits), and how its attention is split and staged.</summary>
-internal readonly record struct StepKey(Action<int, int> Forward, int Rows, int Splits, int Stages);
+/// <summary>What a recorded step depends on: its operations, its rows (each with logits), how its attention is split and staged, and the log probabilities it gives.</summary>
+internal readonly record struct StepKey(Action<int, int> Forward, int Rows, int Splits, int Slots, LogProbabilityNeed LogProbabilities);
 
 /// <summary>
 /// Decode steps recorded as CUDA graphs. The first step of a shape runs as it is queued, which also compiles its kernels and chooses its
@@ -39,7 +39,7 @@ internal sealed unsafe class StepGraphs(CudaDevice device) : IDisposable
             _graphs[key] = 0;
             return;
         }
-        if (graph == 0) _graphs[key] = graph = Record(key, backend);
+        if (graph == 0) _graphs[key] = graph = Record(device, () => backend.Queue(key.Forward, key.Rows, key.Rows));
         CudaDriver.Check(CudaDriver.cuGraphLaunch(graph, device.Stream));
     }
 
@@ -55,13 +55,14 @@ internal sealed unsafe class StepGraphs(CudaDevice device) : IDisposable
 
     public void Dispose() => Clear();
 
-    private nint Record(StepKey key, CudaBackend backend)
+    /// <summary>What <paramref name="queue"/> queues, as a graph to launch.</summary>
+    public static nint Record(CudaDevice device, Action queue)
     {
         nint graph = 0, executable = 0;
         CudaDriver.Check(CudaDriver.cuStreamBeginCapture_v2(device.Stream, RelaxedCapture));
         try
         {
-            backend.Queue(key.Forward, key.Rows, key.Rows);
+            queue();
         }
         catch
         {

@@ -10,19 +10,19 @@ namespace FastGen.Kernels.Cuda.Steps;
 /// What lives on the device from step to step, by slot (block tables, last drawn ids, sampling parameters, penalty counts), and the way a
 /// step's metadata gets there: staged in pinned memory, two steps deep, and read by one small kernel. Drawn ids come back through pinned memory.
 /// </summary>
-internal sealed unsafe class StepState
+internal sealed unsafe class StepState : IDisposable
 {
     private const int Sections = 16;
     private const int ResultSlotHeader = 7;
-    private const int SamplingUpdateInts = 12;
-    private const int SamplingInts = 10;
+    private const int SamplingInts = 12;
+    private const int SamplingUpdateInts = 2 + SamplingInts;
 
     private readonly CudaDevice _device;
     private readonly KernelLibrary _kernels;
     private readonly ModelShape _shape;
-    private readonly bool[] _hasPenalties;
+    private readonly bool[] _hasPenalties, _wantsLogProbabilities;
     private readonly nint[] _finished = [CudaDevice.CreateEvent(), CudaDevice.CreateEvent()];
-    private readonly nint _countsHolder, _results;
+    private readonly nint _countsHolder, _results, _logProbabilities;
     private readonly nint[] _staging = new nint[2];
     private readonly int _bufferInts;
     private nint _metadata, _counts;
@@ -35,12 +35,13 @@ internal sealed unsafe class StepState
         Group = shape.Heads / shape.KvHeads;
         (HeadDim, KvHeads) = (shape.HeadDim, shape.KvHeads);
         Plan = new AttentionPlan(limits, Group, tileRows);
-        BlockTables = device.Allocate((long)limits.Sequences * limits.BlocksPerSequence * sizeof(int));
-        LastDrawn = device.Allocate(limits.Sequences * sizeof(int));
-        Sampling = device.Allocate(limits.Sequences * SamplingInts * sizeof(int));
-        _countsHolder = device.Allocate(sizeof(nint));
+        BlockTables = device.Allocate((long)limits.Sequences * limits.BlocksPerSequence * sizeof(int), MemoryUse.Activations);
+        LastDrawn = device.Allocate(limits.Sequences * sizeof(int), MemoryUse.Activations);
+        Sampling = device.Allocate(limits.Sequences * SamplingInts * sizeof(int), MemoryUse.Activations);
+        _countsHolder = device.Allocate(sizeof(nint), MemoryUse.Activations);
         _results = device.AllocatePinned(2L * limits.Sequences * sizeof(int));
-        _hasPenalties = new bool[limits.Sequences];
+        _logProbabilities = device.AllocatePinned(2L * limits.Sequences * RaggedBatch.LogProbabilitiesPerRow * sizeof(TokenLogProbability));
+        (_hasPenalties, _wantsLogProbabilities) = (new bool[limits.Sequences], new bool[limits.Sequences]);
         RaggedBatch empty = new(limits);
         _bufferInts = empty.Buffer.Length;
         Layout = empty.Layout;
@@ -80,7 +81,13 @@ internal sealed unsafe class StepState
     /// <summary>Pinned: [2 steps, sequences].</summary>
     public nint Results => _results;
 
-    /// <summary>Raised before the metadata moves, since recorded steps name its address.</summary>
+    /// <summary>Pinned: [2 steps, sequences, log probabilities of a row].</summary>
+    public nint LogProbabilities => _logProbabilities;
+
+    /// <summary>What the logit rows of the step begun last ask for.</summary>
+    public LogProbabilityNeed LogProbabilityNeed { get; private set; }
+
+    /// <summary>Raised before the metadata moves, since recorded steps name its address and those queued read it: waits for all and forgets the former.</summary>
     public Action? MetadataMoves { get; set; }
 
     /// <summary>Offsets of a batch's sections.</summary>
@@ -88,6 +95,9 @@ internal sealed unsafe class StepState
 
     /// <summary>The metadata for kernels.</summary>
     public BatchView View => new(_metadata, Layout);
+
+    /// <summary>Address of the number of tokens of the step.</summary>
+    public nint TokenCount => _metadata;
 
     /// <summary>The attention plan on the device.</summary>
     public nint PlanAddress => _metadata + (_planOffset * sizeof(int));
@@ -111,6 +121,7 @@ internal sealed unsafe class StepState
         // The staging buffer was last read by the step before the previous one.
         if (ticket > 2) CudaDriver.Check(CudaDriver.cuEventSynchronize(_finished[index]));
         ResetPenalties(batch);
+        LogProbabilityNeed = NeedOf(batch);
         Stage(batch, suppressed, index);
         return ticket;
     }
@@ -121,37 +132,74 @@ internal sealed unsafe class StepState
     /// <summary>Waits for a step and copies what it drew.</summary>
     public void Collect(long ticket, Span<int> tokens)
     {
-        if (ticket <= 0 || ticket > _ticket || ticket <= _ticket - 2) throw new ArgumentOutOfRangeException(nameof(ticket), ticket, $"The results of this step are not kept; the last step is {_ticket}, and one more may be uncollected.");
-        CudaDriver.Check(CudaDriver.cuEventSynchronize(_finished[ticket & 1]));
+        Wait(ticket);
         new ReadOnlySpan<int>((int*)_results + ((ticket & 1) * Limits.Sequences), Limits.Sequences)[..tokens.Length].CopyTo(tokens);
     }
 
-    public void DestroyEvents()
+    /// <summary>Waits for a step and copies the log probabilities that it was asked for.</summary>
+    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target)
+    {
+        Wait(ticket);
+        int room = Limits.Sequences * RaggedBatch.LogProbabilitiesPerRow;
+        new ReadOnlySpan<TokenLogProbability>((TokenLogProbability*)_logProbabilities + ((ticket & 1) * room), room)[..target.Length].CopyTo(target);
+    }
+
+    /// <summary>Gives everything back; no queued work may still use it.</summary>
+    public void Dispose()
     {
         foreach (nint handle in _finished) _ = CudaDriver.cuEventDestroy_v2(handle);
+        foreach (nint address in (ReadOnlySpan<nint>)[BlockTables, LastDrawn, Sampling, _countsHolder, _counts]) _device.Free(address);
+        foreach (nint address in (ReadOnlySpan<nint>)[_results, _logProbabilities]) _device.FreePinned(address);
+        FreeMetadata();
     }
 
     private void Reserve(int suppressed)
     {
-        _suppressedCapacity = suppressed;
-        _planOffset = (_bufferInts + 3) & ~3;
-        _suppressedOffset = (_planOffset + Plan.Capacity + 3) & ~3;
-        _samplingOffset = (_suppressedOffset + suppressed + 3) & ~3;
-        long bytes = (_samplingOffset + ((long)SamplingUpdateInts * Limits.Sequences)) * sizeof(int);
-        _metadata = _device.Allocate(bytes);
-        for (int i = 0; i < _staging.Length; i++) _staging[i] = _device.AllocatePinned(bytes);
+        int planOffset = (_bufferInts + 3) & ~3, suppressedOffset = (planOffset + Plan.Capacity + 3) & ~3, samplingOffset = (suppressedOffset + suppressed + 3) & ~3;
+        long bytes = (samplingOffset + ((long)SamplingUpdateInts * Limits.Sequences)) * sizeof(int);
+        // The old is kept until the new is there: where memory is short, only the step that asked fails.
+        nint metadata = _device.Allocate(bytes, MemoryUse.Activations);
+        nint[] staging = [_device.AllocatePinned(bytes), _device.AllocatePinned(bytes)];
+        FreeMetadata();
+        (_metadata, _staging[0], _staging[1]) = (metadata, staging[0], staging[1]);
+        (_suppressedCapacity, _planOffset, _suppressedOffset, _samplingOffset) = (suppressed, planOffset, suppressedOffset, samplingOffset);
+    }
+
+    private void FreeMetadata()
+    {
+        _device.Free(_metadata);
+        foreach (nint address in _staging) _device.FreePinned(address);
+    }
+
+    private void Wait(long ticket)
+    {
+        if (ticket <= 0 || ticket > _ticket || ticket <= _ticket - 2) throw new ArgumentOutOfRangeException(nameof(ticket), ticket, $"The results of this step are not kept; the last step is {_ticket}, and one more may be uncollected.");
+        CudaDriver.Check(CudaDriver.cuEventSynchronize(_finished[ticket & 1]));
+    }
+
+    private LogProbabilityNeed NeedOf(RaggedBatch batch)
+    {
+        LogProbabilityNeed need = LogProbabilityNeed.None;
+        for (int row = 0; row < batch.LogitRowCount; row++)
+        {
+            int slot = batch.LogitSlots[row];
+            if (!_wantsLogProbabilities[slot]) continue;
+            bool changes = _hasPenalties[slot] || batch.SuppressedStarts[row] < batch.SuppressedStarts[row + 1];
+            need = changes ? LogProbabilityNeed.OfChangedLogits : need == LogProbabilityNeed.None ? LogProbabilityNeed.OfLogits : need;
+        }
+        return need;
     }
 
     private void ResetPenalties(RaggedBatch batch)
     {
         foreach ((int slot, SlotSampling sampling) in batch.SamplingUpdates)
         {
-            _hasPenalties[slot] = sampling.HasPenalties;
+            (_hasPenalties[slot], _wantsLogProbabilities[slot]) = (sampling.HasPenalties, sampling.LogProbabilities > 0);
             if (!sampling.HasPenalties) continue;
             long row = (long)_shape.VocabularySize * sizeof(uint);
             if (_counts == 0)
             {
-                nint counts = _counts = _device.Allocate(row * Limits.Sequences);
+                nint counts = _counts = _device.Allocate(row * Limits.Sequences, MemoryUse.Activations);
                 CudaDriver.Check(CudaDriver.cuMemcpyHtoDAsync_v2(_countsHolder, (nint)(&counts), (nuint)sizeof(nint), _device.Stream));
                 _device.Synchronize();
             }

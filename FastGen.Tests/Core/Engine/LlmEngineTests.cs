@@ -31,6 +31,32 @@ public sealed class LlmEngineTests
     }
 
     [Test]
+    public async Task Submit_SomeAskForLogProbabilities_EachGetsItsOwnHoweverOftenRestarted([Values(1, 7, 64)] int budget)
+    {
+        SimulatedModel model = new(new SimulatedBackend());
+        using LlmEngine engine = new(model, [3], new EngineOptions { TokenBudget = budget, CacheTokens = 100, BlockSize = 4, MaxSequences = 6, Watermark = 0 });
+        List<GenerationRequest> requests = [.. Enumerable.Range(0, 40).Select(i => engine.Submit(Prompt(i), new SamplingParameters { MaxNewTokens = 30, LogProbabilities = i % 4 == 1, TopLogProbabilities = i % 4 == 2 ? i % 21 : 0 }))];
+        for (int i = 0; i < requests.Count; i++)
+        {
+            List<int> expected = model.Expected(Prompt(i), 30, [3]);
+            Assert.That(await Tokens(requests[i]), Is.EqualTo(expected));
+            TokenLogProbabilities[] entries = new TokenLogProbabilities[40];
+            int count = requests[i].CopyLogProbabilities(0, entries);
+            Assert.That(count, Is.EqualTo(i % 4 is 1 or 2 ? expected.Count : 0));
+            for (int k = 0; k < count; k++)
+            {
+                Assert.That(entries[k].Chosen, Is.EqualTo(new TokenLogProbability(expected[k], SimulatedBackend.LogProbability(expected[k]))));
+                Assert.That(entries[k].Top, Has.Count.EqualTo(i % 4 == 2 ? i % 21 : 0));
+            }
+            if (count > 1) Assert.That((requests[i].CopyLogProbabilities(1, entries.AsSpan(0, 1)), entries[0].Chosen.TokenId), Is.EqualTo((1, expected[1])));
+        }
+        if (budget > 1) Assert.That(engine.Statistics.Preemptions, Is.GreaterThan(0));
+        AssertIdle(engine);
+
+        static int[] Prompt(int i) => [.. Enumerable.Range(0, 1 + (i % 17)).Select(k => (i * 20) + k)];
+    }
+
+    [Test]
     public async Task Submit_CacheOfThreeBlocksFiftyRequests_AllEnd()
     {
         SimulatedModel model = new(new SimulatedBackend());
@@ -107,8 +133,8 @@ public sealed class LlmEngineTests
     {
         SimulatedBackend backend = new() { OnCollect = () => throw (lost ? new DeviceLostException("injected fault") : new InvalidOperationException("injected fault")) };
         using LlmEngine engine = new(new SimulatedModel(backend), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 }, new ThrowingLogger());
-        GenerationException exception = (await Assert.ThrowsAsync<GenerationException>(async () => await Tokens(engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 }))))!;
-        Assert.That(exception.Message, Does.Contain("injected fault"));
+        Exception exception = (await Assert.CatchAsync(async () => await Tokens(engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 }))))!;
+        Assert.That(exception, Is.TypeOf(lost ? typeof(DeviceLostException) : typeof(GenerationException)).And.Message.Contains("injected fault"));
         backend.OnCollect = null;
         if (!lost) Assert.That(await Tokens(engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 })), Has.Count.EqualTo(9));
     }
@@ -121,11 +147,11 @@ public sealed class LlmEngineTests
         GenerationRequest first = engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 }), second = engine.Submit([2], new SamplingParameters { MaxNewTokens = 9 });
         foreach (GenerationRequest request in (GenerationRequest[])[first, second])
         {
-            GenerationException exception = (await Assert.ThrowsAsync<GenerationException>(async () => await Tokens(request)))!;
+            DeviceLostException exception = (await Assert.ThrowsAsync<DeviceLostException>(async () => await Tokens(request)))!;
             Assert.That(exception.Message, Does.Contain("the device is gone"));
         }
         await Task.Yield();
-        Assert.That(() => engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 }), Throws.TypeOf<GenerationException>().With.Message.Contains("the device is gone"));
+        Assert.That(() => engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 }), Throws.TypeOf<DeviceLostException>().With.Message.Contains("the device is gone"));
     }
 
     [Test]

@@ -1,4 +1,5 @@
 using FastGen.Compute;
+using FastGen.Kernels.Cuda.Products;
 
 namespace FastGen.Tests;
 
@@ -8,7 +9,7 @@ public sealed class CudaProductTests : CudaFixture
     private static readonly (int Rows, int Outputs, int Inputs)[] Shapes =
     [
         (1, 1, 1), (1, 7, 5), (3, 33, 17), (5, 40, 48), (1, 256, 256), (2, 384, 512), (3, 129, 768), (4, 640, 1024), (7, 1000, 264), (1, 1536, 2048), (16, 128, 3072),
-        (8, 192, 1024), (33, 320, 512), (64, 512, 1024), (100, 96, 640), (128, 768, 256), (200, 257, 129),
+        (8, 192, 1024), (33, 320, 512), (64, 512, 1024), (100, 96, 640), (128, 768, 256), (200, 257, 129), (12, 300, 4096), (6, 72, 5000),
     ];
 
     private static IEnumerable<TestCaseData> Cases() => from type in Types from shape in Shapes select new TestCaseData(type, shape.Rows, shape.Outputs, shape.Inputs);
@@ -72,6 +73,39 @@ public sealed class CudaProductTests : CudaFixture
         }
     }
 
+    [TestCase(64, 2, 4, 1, 1)]
+    [TestCase(48, 1, 7, 2, 1)]
+    [TestCase(32, 4, 2, 4, 1)]
+    [TestCase(64, 2, 1, 8, 1)]
+    [TestCase(96, 2, 2, 2, 2)]
+    [TestCase(112, 1, 3, 1, 2)]
+    [TestCase(128, 1, 3, 1, 2)]
+    [TestCase(192, 1, 2, 4, 2)]
+    [TestCase(224, 1, 3, 1, 2)]
+    [TestCase(240, 1, 2, 1, 2)]
+    public void SkinnyTile_AnyCut_AgreesWithReference(int tileRows, int blocks, int stages, int splits, int groups)
+    {
+        if (Cuda.Capability.Major != 9) Assert.Ignore("The kernel needs compute capability 9.0.");
+        const int Outputs = 488, Inputs = 1032;
+        foreach (int rows in (int[])[17, 61, 100])
+        {
+            Twin input = Activations(DType.BF16, rows, Inputs), weight = Weights(DType.BF16, Outputs, Inputs, 1 / MathF.Sqrt(Inputs)), gateUp = Weights(DType.BF16, 2 * Outputs, Inputs, 1 / MathF.Sqrt(Inputs));
+            Twin output = Activations(DType.F32, rows, Outputs), gated = Activations(DType.BF16, rows, Outputs);
+            Cuda.ForcedTile = _ => new SkinnyTile(tileRows, blocks, stages, splits, groups);
+            try
+            {
+                Run((backend, on) => backend.Linear(on(output), new LinearInput(on(input)), new LinearWeights(on(weight)), accumulate: true));
+                Run((backend, on) => backend.GatedLinear(on(gated), new LinearInput(on(input)), new LinearWeights(on(gateUp)), Activation.Silu));
+            }
+            finally
+            {
+                Cuda.ForcedTile = null;
+            }
+            AssertClose(output, DType.F32);
+            AssertClose(gated, DType.BF16, slack: 3);
+        }
+    }
+
     [TestCase(DType.F32)]
     [TestCase(DType.BF16)]
     [TestCase(DType.F16)]
@@ -82,32 +116,6 @@ public sealed class CudaProductTests : CudaFixture
         Run((backend, on) => backend.Linear(on(output), new LinearInput(on(input)), new LinearWeights(on(weight))));
 
         AssertClose(output, type, slack: 1.5f);
-    }
-
-    [TestCase(DType.F32, 5, 8, 2, true)]
-    [TestCase(DType.BF16, 1, 8, 2, true)]
-    [TestCase(DType.BF16, 67, 60, 4, false)]
-    [TestCase(DType.F16, 130, 16, 8, true)]
-    public void MixtureOfExperts_RandomRoutes_AgreesWithReference(DType type, int rows, int experts, int top, bool normalize)
-    {
-        const int Model = 96, Hidden = 56;
-        Twin input = Activations(DType.F32, rows, Model), gamma = Vector(Model, 0.3f, 1), router = Weights(type, experts, Model, 1), output = Activations(DType.F32, rows, Model);
-        Twin gateUp = Weights(type, experts * 2 * Hidden, Model, 0.2f), down = Weights(type, experts * Model, Hidden, 0.2f);
-
-        Run((backend, on) => backend.MixtureOfExperts(on(output), new LinearInput(on(input)), new ExpertWeights
-        {
-            Router = new LinearWeights(on(router)),
-            GateUp = on(gateUp),
-            Down = on(down),
-            Experts = experts,
-            TopK = top,
-            NormalizeTopK = normalize,
-            Activation = Activation.Silu,
-        }));
-
-        // A route near a tie may fall otherwise in 16 bits; the share of such rows is small.
-        AssertClose(output, type, slack: type == DType.F32 ? 4 : 20);
-        Assert.That(gamma.Cuda.Columns, Is.EqualTo(Model));
     }
 
     [TestCase(DType.F32)]

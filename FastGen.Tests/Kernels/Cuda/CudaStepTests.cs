@@ -6,10 +6,8 @@ namespace FastGen.Tests;
 /// <summary>Operations that read a batch: embedding, the cache, attention, selection and sampling, in steps as the engine submits them.</summary>
 [TestFixture(true)]
 [TestFixture(false)]
-public sealed class CudaStepTests(bool hopper) : CudaFixture
+public sealed class CudaStepTests(bool hopper) : CudaStepFixture
 {
-    private const int Vocabulary = 517;
-
     private protected override CudaBackend MakeBackend() => new(options: new CudaOptions { UseHopperInstructions = hopper });
 
     private static IEnumerable<TestCaseData> AttentionCases()
@@ -26,6 +24,15 @@ public sealed class CudaStepTests(bool hopper) : CudaFixture
             yield return new TestCaseData(type, 3, 3, 16, 5, 0, false, false);
             yield return new TestCaseData(type, 16, 1, 128, 48, 33, true, true);
             yield return new TestCaseData(type, 4, 2, 20, 16, 0, false, false);
+            yield return new TestCaseData(type, 64, 64, 64, 16, 0, false, false);
+            yield return new TestCaseData(type, 8, 2, 128, 16, 150, false, false);
+            yield return new TestCaseData(type, 7, 1, 128, 16, 0, true, false);
+            yield return new TestCaseData(type, 8, 1, 128, 32, 0, false, false);
+            yield return new TestCaseData(type, 4, 4, 80, 16, 100, false, true);
+            yield return new TestCaseData(type, 8, 1, 96, 16, 0, true, false);
+            yield return new TestCaseData(type, 3, 3, 96, 32, 21, false, false);
+            yield return new TestCaseData(type, 8, 1, 256, 16, 60, false, false);
+            yield return new TestCaseData(type, 7, 7, 256, 16, 0, true, false);
         }
     }
 
@@ -84,6 +91,113 @@ public sealed class CudaStepTests(bool hopper) : CudaFixture
         }
     }
 
+    // One sequence and a few with long contexts, whose splits meet in clusters; many with all lengths, whose pages run on from one to the next.
+    [TestCase(DType.BF16, 8, 2, 128, 1, 700, 0)]
+    [TestCase(DType.F16, 4, 1, 64, 2, 650, 0)]
+    [TestCase(DType.BF16, 16, 1, 128, 1, 800, 300)]
+    [TestCase(DType.BF16, 3, 3, 80, 3, 530, 0)]
+    [TestCase(DType.BF16, 32, 8, 128, 70, 90, 0)]
+    [TestCase(DType.F16, 32, 32, 80, 17, 60, 0)]
+    [TestCase(DType.BF16, 16, 8, 64, 67, 70, 20)]
+    [TestCase(DType.BF16, 16, 8, 256, 36, 40, 0)]
+    public void Attention_LongAndManyDecodes_AgreesWithReference(DType type, int heads, int kvHeads, int headDim, int sequences, int longest, int window)
+    {
+        StepLimits limits = new(Tokens: Math.Max(longest, sequences), sequences, 16, BlocksPerSequence: (longest / 16) + 2);
+        Prepare(limits, heads, kvHeads, headDim, type);
+        _rotary = Rotary(longest + 20, headDim);
+        AttentionWeights Layer(Func<Twin, Tensor> on) => new() { Heads = heads, KvHeads = kvHeads, HeadDim = headDim, Scale = 1 / MathF.Sqrt(headDim), Window = window, Rotary = on(_rotary) };
+        AttentionWeights onCuda = Layer(twin => twin.Cuda), onReference = Layer(twin => twin.Reference);
+        int blocks = limits.Sequences * limits.BlocksPerSequence;
+        KvLayer cudaCache = Cuda.AllocateKvLayer(type, blocks, 16, kvHeads, headDim), referenceCache = Reference.AllocateKvLayer(DType.F32, blocks, 16, kvHeads, headDim);
+        Pool pool = new(limits, Random);
+        Twin qkv = Activations(type, limits.Tokens, (heads + (2 * kvHeads)) * headDim), output = Activations(type, limits.Tokens, heads * headDim);
+        void OnCuda(int rows, int logitRows)
+        {
+            Cuda.StoreKv(qkv.Cuda.WithRows(rows), cudaCache, onCuda, _batch);
+            Cuda.Attention(output.Cuda.WithRows(rows), qkv.Cuda.WithRows(rows), cudaCache, onCuda, _batch);
+        }
+        void Step((int Slot, int Count)[] step)
+        {
+            _batch = pool.Batch(step);
+            Refill(qkv, type);
+            long ticket = Cuda.Submit(_batch, OnCuda);
+            Reference.Submit(_batch, (rows, _) =>
+            {
+                Reference.StoreKv(qkv.Reference.WithRows(rows), referenceCache, onReference, _batch);
+                Reference.Attention(output.Reference.WithRows(rows), qkv.Reference.WithRows(rows), referenceCache, onReference, _batch);
+            });
+            Cuda.Collect(ticket, new int[_batch.LogitRowCount]);
+            AssertClose(output.WithRows(_batch.TokenCount), type, slack: 1.5f);
+        }
+
+        for (int slot = 0; slot < sequences; slot++) Step([(slot, slot == 0 ? longest - 8 : Random.Next(1, longest - 8))]);
+        for (int step = 0; step < 3; step++) Step([.. Enumerable.Range(0, sequences).Select(slot => (slot, 1))]);
+    }
+
+    // In a step a product that adds to the residual stream waits for the one after it, whose norm it prepares.
+    [Test]
+    public void Linear_SumsThenNorms_AgreesWithReference([Values(DType.BF16, DType.F16)] DType type, [Values(1, 5, 8, 27, 64, 100, 128)] int rows)
+    {
+        const int Hidden = 520, Mlp = 1024;
+        StepLimits limits = new(Tokens: 128, Sequences: 1, 16, BlocksPerSequence: 9);
+        Prepare(limits, 2, 2, 16, type);
+        Twin out1 = Weights(type, Hidden, Mlp, 1 / MathF.Sqrt(Mlp)), gateUp = Weights(type, 2 * Mlp, Hidden, 1 / MathF.Sqrt(Hidden)), down = Weights(type, Hidden, Mlp, 1 / MathF.Sqrt(Mlp)), head = Weights(type, Mlp, Hidden, 1 / MathF.Sqrt(Hidden));
+        Twin attended = Activations(type, rows, Mlp), hidden = Activations(DType.F32, rows, Hidden, 3), mlp = Activations(type, rows, Mlp), last = Activations(DType.F32, rows, Mlp), gamma = Vector(Hidden, 0.3f, 1), bias = Vector(Hidden);
+        RaggedBatch batch = new Pool(limits, Random).Batch([(0, rows)]);
+        foreach (IBackend backend in (IBackend[])[Cuda, Reference])
+        {
+            Tensor On(Twin twin) => backend == Cuda ? twin.Cuda : twin.Reference;
+            NormWeights norm = new(NormKind.Rms, On(gamma), null, 1e-6f);
+            long ticket = backend.Submit(batch, (_, _) =>
+            {
+                backend.Linear(On(hidden), new LinearInput(On(attended)), new LinearWeights(On(out1), On(bias)), accumulate: true);
+                backend.GatedLinear(On(mlp), new LinearInput(On(hidden), norm), new LinearWeights(On(gateUp)), Activation.Silu);
+                backend.Linear(On(hidden), new LinearInput(On(mlp)), new LinearWeights(On(down)), accumulate: true);
+                backend.Linear(On(last), new LinearInput(On(hidden), norm), new LinearWeights(On(head)));
+                backend.Linear(On(hidden), new LinearInput(On(attended)), new LinearWeights(On(out1)), accumulate: true);
+            });
+            backend.Collect(ticket, new int[1]);
+        }
+
+        AssertClose(mlp, type, slack: 3);
+        AssertClose(last, type, slack: 3);
+        AssertClose(hidden, type, slack: 2);
+    }
+
+    // Few tiles before many keys: CTAs share the keys of a tile.
+    [TestCase(DType.BF16, 4, 2, 128, 0)]
+    [TestCase(DType.F16, 2, 1, 64, 0)]
+    [TestCase(DType.BF16, 2, 2, 80, 900)]
+    [TestCase(DType.BF16, 3, 3, 96, 0)]
+    [TestCase(DType.F16, 2, 1, 256, 0)]
+    public void Attention_ChunksOfLongContexts_AgreesWithReference(DType type, int heads, int kvHeads, int headDim, int window)
+    {
+        StepLimits limits = new(Tokens: 700, Sequences: 4, BlockSize: 16, BlocksPerSequence: 144);
+        Prepare(limits, heads, kvHeads, headDim, type);
+        AttentionWeights attention = new() { Heads = heads, KvHeads = kvHeads, HeadDim = headDim, Scale = 2 / MathF.Sqrt(headDim), Window = window };
+        int blocks = limits.Sequences * limits.BlocksPerSequence, columns = (heads + (2 * kvHeads)) * headDim;
+        KvLayer cudaCache = Cuda.AllocateKvLayer(type, blocks, limits.BlockSize, kvHeads, headDim), referenceCache = Reference.AllocateKvLayer(DType.F32, blocks, limits.BlockSize, kvHeads, headDim);
+        Twin qkv = Activations(type, limits.Tokens, columns), output = Activations(type, limits.Tokens, heads * headDim);
+        Pool pool = new(limits, Random);
+        foreach ((int, int)[] step in ((int, int)[][])[[(0, 700)], [(0, 700)], [(0, 650), (1, 40)], [(0, 33), (1, 100), (2, 1)], [(0, 130), (2, 5)]])
+        {
+            RaggedBatch batch = pool.Batch(step);
+            Refill(qkv, type);
+            foreach (IBackend backend in (IBackend[])[Cuda, Reference])
+            {
+                (Tensor rows, Tensor target, KvLayer cache) = backend == Cuda ? (qkv.Cuda, output.Cuda, cudaCache) : (qkv.Reference, output.Reference, referenceCache);
+                long ticket = backend.Submit(batch, (count, _) =>
+                {
+                    backend.StoreKv(rows.WithRows(count), cache, attention, batch);
+                    backend.Attention(target.WithRows(count), rows.WithRows(count), cache, attention, batch);
+                });
+                backend.Collect(ticket, new int[batch.LogitRowCount]);
+            }
+
+            AssertClose(output.WithRows(batch.TokenCount), type, slack: 1.5f);
+        }
+    }
+
     [TestCase(DType.F32, DType.F32)]
     [TestCase(DType.BF16, DType.F32)]
     [TestCase(DType.F16, DType.F16)]
@@ -114,73 +228,4 @@ public sealed class CudaStepTests(bool hopper) : CudaFixture
 
     private RaggedBatch _batch = null!;
     private Twin _rotary, _slopes, _gamma, _scales;
-
-    private void Prepare(StepLimits limits, int heads, int kvHeads, int headDim, DType type)
-    {
-        ModelShape shape = new() { Layers = 1, HiddenSize = 64, VocabularySize = Vocabulary, MlpColumns = 64, Heads = heads, KvHeads = kvHeads, HeadDim = headDim, MaxContext = 400, WeightType = type };
-        Cuda.Prepare(shape, limits);
-        Reference.Prepare(shape, limits);
-    }
-
-    private Twin Rotary(int positions, int columns)
-    {
-        float[] values = new float[positions * columns];
-        for (int position = 0; position < positions; position++)
-        {
-            for (int i = 0; i < columns / 2; i++)
-            {
-                double angle = position * Math.Pow(10000, -2.0 * i / columns);
-                (values[(position * columns) + i], values[(position * columns) + (columns / 2) + i]) = ((float)Math.Cos(angle), (float)Math.Sin(angle));
-            }
-        }
-        return Make(DType.F32, DType.F32, positions, columns, values, weights: false);
-    }
-
-    private void Refill(Twin twin, DType type)
-    {
-        float[] values = Values(type, twin.Cuda.Rows * twin.Cuda.Columns, 2);
-        Cuda.Upload(System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(values), DType.F32, twin.Cuda);
-        Reference.Upload(System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(values), DType.F32, twin.Reference);
-    }
-
-    /// <summary>Sequences with scattered blocks that grow from step to step.</summary>
-    private sealed class Pool
-    {
-        private readonly StepLimits _limits;
-        private readonly int[][] _blocks;
-        private readonly int[] _lengths;
-        private readonly bool[] _sent;
-        private readonly Random _random;
-
-        public Pool(StepLimits limits, Random random)
-        {
-            (_limits, _random) = (limits, random);
-            int[] all = [.. Enumerable.Range(0, limits.Sequences * limits.BlocksPerSequence)];
-            random.Shuffle(all);
-            _blocks = [.. all.Chunk(limits.BlocksPerSequence)];
-            _lengths = new int[limits.Sequences];
-            _sent = new bool[limits.Sequences];
-        }
-
-        public RaggedBatch Batch((int Slot, int Count)[] step)
-        {
-            RaggedBatch batch = new(_limits);
-            batch.Clear();
-            foreach ((int slot, int count) in step)
-            {
-                if (!_sent[slot])
-                {
-                    _sent[slot] = true;
-                    batch.SetSampling(slot, SamplingParameters.Greedy.ForSlot(0, 1));
-                }
-                int size = _limits.BlockSize;
-                for (int i = (_lengths[slot] + size - 1) / size; i < (_lengths[slot] + count + size - 1) / size; i++) batch.SetBlock(slot, i, _blocks[slot][i]);
-                int[] tokens = [.. Enumerable.Range(0, count).Select(_ => _random.Next(Vocabulary))];
-                batch.AddSequence(slot, tokens, _lengths[slot], _blocks[slot]);
-                batch.AddLogitRow();
-                _lengths[slot] += count;
-            }
-            return batch;
-        }
-    }
 }

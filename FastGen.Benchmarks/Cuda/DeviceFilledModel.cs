@@ -1,0 +1,76 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.InteropServices;
+using FastGen.Benchmarks.Serving;
+using FastGen.Compute;
+using FastGen.Kernels.Cuda;
+using FastGen.Models;
+using FastGen.Tests;
+
+namespace FastGen.Benchmarks.Cuda;
+
+/// <summary>Models of a published shape whose large matrices are filled with random values on the device, by copies of one block: seconds even for Mixtral's 93 GB.</summary>
+internal static class DeviceFilledModel
+{
+    private const int PatternValues = 48 << 20;
+    private const long Step = 7_340_033 * 16L;
+    private const float Spread = 0.04f;
+    private const long LargeBytes = 1 << 20;
+
+    /// <summary>A model of <see cref="ModelShapes"/>, wired by its family's own layers.</summary>
+    public static CausalLM Load(CudaBackend backend, string shape)
+    {
+        Tensor pattern = Pattern(backend);
+        long copies = 0;
+        using UnreadCheckpoint checkpoint = new();
+        return ModelLoader.Load(ModelConfig.Parse(ModelShapes.Config(shape)), checkpoint, new ObservedBackend(backend) { Uploading = Fill }, new ModelLoadOptions());
+
+        bool Fill(int bytes, Tensor target, int firstRow)
+        {
+            if (target.Type != DType.BF16 || target.Bytes < LargeBytes) return false;
+            backend.CopyOnDevice(pattern, ++copies * Step % (pattern.Bytes - bytes) / 16 * 16, target, firstRow, bytes);
+            return true;
+        }
+    }
+
+    private static Tensor Pattern(CudaBackend backend)
+    {
+        const int Columns = 1 << 14;
+        ushort[] values = new ushort[PatternValues];
+        Random random = new(1);
+        for (int i = 0; i < values.Length; i++) values[i] = (ushort)(BitConverter.SingleToUInt32Bits(((2 * random.NextSingle()) - 1) * Spread) >> 16);
+        Tensor pattern = backend.Allocate(DType.BF16, PatternValues / Columns, Columns);
+        backend.Upload(MemoryMarshal.AsBytes<ushort>(values), DType.BF16, pattern);
+        return pattern;
+    }
+
+    // Small tensors are random; large ones are left to the device.
+    private sealed class UnreadCheckpoint : Checkpoint
+    {
+        private readonly RandomCheckpoint _random = new(DType.BF16, seed: 1, Spread);
+
+        public override string Location => _random.Location;
+
+        public override IReadOnlyCollection<string> Names => _random.Names;
+
+        public override long TotalBytes => _random.TotalBytes;
+
+        public override DType MainType => _random.MainType;
+
+        public override bool ContainsPrefix(string prefix) => _random.ContainsPrefix(prefix);
+
+        public override bool TryFind(string name, [NotNullWhen(true)] out StoredTensor? tensor) => _random.TryFind(name, out tensor);
+
+        public override StoredTensor Require(string name, params ReadOnlySpan<long> shape) => _random.Require(name, shape);
+
+        public override void Read(StoredTensor tensor, long offset, Span<byte> target)
+        {
+            if (tensor.Bytes < LargeBytes) _random.Read(tensor, offset, target);
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+            _random.Dispose();
+            base.Dispose(disposing);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+using FastGen.Kernels.Cuda.Interop;
+using FastGen.Kernels.Cuda.Products;
+using FastGen.Kernels.Cuda.Steps;
+
+namespace FastGen.Kernels.Cuda;
+
+// What benchmarks ask for beyond the waist.
+public sealed unsafe partial class CudaBackend
+{
+    private StepTimeline? _timeline;
+
+    /// <summary>The kernels loaded so far with the registers and local bytes of a thread.</summary>
+    internal IEnumerable<(string Kernel, int Registers, int LocalBytes)> KernelResources => _kernels.Resources();
+
+    /// <summary>Bytes that this backend holds on the device.</summary>
+    internal long AllocatedBytes => _device.AllocatedBytes;
+
+    /// <summary>The device's compute capability.</summary>
+    internal Version Capability => _device.Capability;
+
+    /// <summary>The multiprocessors of the device.</summary>
+    internal int Multiprocessors => _device.Multiprocessors;
+
+    /// <summary>The tiles that skinny.cu takes; null, from it or for it, for each product's own.</summary>
+    internal Func<ProductSize, SkinnyTile?>? ForcedTile { set => _products.ForcedTile = value; }
+
+    /// <summary>The cuts that gemv.cu takes; null, from it or for it, for each product's own.</summary>
+    internal Func<ProductSize, GemvCut?>? ForcedGemv { set => _products.ForcedGemv = value; }
+
+    /// <summary>Drops all recorded steps, for measurements that change what a step does.</summary>
+    internal void ForgetRecordings()
+    {
+        _device.Synchronize();
+        _graphs.Clear();
+    }
+
+    /// <summary>Keeps the times of all steps until <see cref="EndTimeline"/>.</summary>
+    internal void BeginTimeline()
+    {
+        _device.MakeCurrent();
+        _timeline = new StepTimeline(_device);
+    }
+
+    /// <summary>The times of the steps since <see cref="BeginTimeline"/>.</summary>
+    internal IReadOnlyList<StepTimes> EndTimeline()
+    {
+        using StepTimeline timeline = _timeline ?? throw new InvalidOperationException($"{nameof(BeginTimeline)} comes first.");
+        _timeline = null;
+        return timeline.Read();
+    }
+
+    /// <summary>Microseconds of what <paramref name="queue"/> queues, recorded as one graph: the median of <paramref name="runs"/> replays.</summary>
+    internal double TimeRecorded(Action queue, int runs)
+    {
+        _device.MakeCurrent();
+        queue();
+        _device.Synchronize();
+        nint graph = StepGraphs.Record(_device, queue), start = CudaDevice.CreateEvent(timing: true), end = CudaDevice.CreateEvent(timing: true);
+        try
+        {
+            double[] times = new double[runs];
+            for (int i = -1; i < runs; i++)
+            {
+                float milliseconds = 0;
+                CudaDriver.Check(CudaDriver.cuEventRecord(start, _device.Stream));
+                CudaDriver.Check(CudaDriver.cuGraphLaunch(graph, _device.Stream));
+                CudaDriver.Check(CudaDriver.cuEventRecord(end, _device.Stream));
+                CudaDriver.Check(CudaDriver.cuEventSynchronize(end));
+                CudaDriver.Check(CudaDriver.cuEventElapsedTime(&milliseconds, start, end));
+                if (i >= 0) times[i] = milliseconds * 1e3;
+            }
+            Array.Sort(times);
+            return times[runs / 2];
+        }
+        finally
+        {
+            _ = CudaDriver.cuGraphExecDestroy(graph);
+            _ = CudaDriver.cuEventDestroy_v2(start);
+            _ = CudaDriver.cuEventDestroy_v2(end);
+        }
+    }
+}

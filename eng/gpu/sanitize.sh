@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs CUDA tests of an unpacked archive of publish.sh under compute-sanitizer: memcheck (accesses out of bounds) and racecheck (hazards in shared memory).
+# usage: sanitize.sh [RESULTS_FOLDER] [memcheck|racecheck|synccheck|initcheck|all] [TEST_FILTER]      (default: memcheck and racecheck of the kernels' own tests)
+# Writes TOOL.txt into the folder; fails where a test fails or the tool reports an error. Tests that lose the device on purpose are left out.
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+results=${1:-gpu-results}
+tools=${2:-all}
+filter=${3:-TestCategory=Cuda&(FullyQualifiedName~CudaStepTests|FullyQualifiedName~CudaProductTests|FullyQualifiedName~CudaSamplingTests)}
+[[ $tools == all ]] && tools="memcheck racecheck"
+mkdir -p "$results"
+results=$(cd "$results" && pwd)
+sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | tail -n 1)
+if [[ -z $sanitizer ]]; then
+    echo "compute-sanitizer is not here: install the CUDA toolkit" >&2
+    exit 2
+fi
+cd "$here"
+status=0
+for tool in $tools; do
+    # No launch timing here matters, and recorded steps report their kernels like any other.
+    timeout "${SANITIZE_SECONDS:-540}" "$sanitizer" --tool "$tool" --error-exitcode 9 --target-processes all --print-limit 20 \
+        ./FastGen.Tests --filter "($filter)&FullyQualifiedName!~CudaDeviceLossTests" --no-progress --no-ansi > "$results/$tool.txt" 2>&1
+    code=$?
+    summary=$(grep -E 'ERROR SUMMARY|RACECHECK SUMMARY' "$results/$tool.txt" | tail -n 1)
+    echo "$tool: exit code $code; ${summary:-no summary}; $(grep -E '^  (failed|succeeded):' "$results/$tool.txt" | tr -s ' ' | tr '\n' ' ')"
+    ((code == 0)) || status=1
+done
+exit $status
