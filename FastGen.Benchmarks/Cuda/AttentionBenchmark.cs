@@ -30,7 +30,7 @@ internal static class AttentionBenchmark
         AttentionWeights attention = new() { Heads = heads, KvHeads = kvHeads, HeadDim = headDim, Scale = 1 / MathF.Sqrt(headDim) };
         int blocks = limits.Sequences * limits.BlocksPerSequence;
         KvLayer cache = backend.AllocateKvLayer(DType.BF16, blocks, BlockSize, kvHeads, headDim);
-        Tensor qkv = backend.Allocate(DType.BF16, limits.Tokens, attention.QkvColumns), output = backend.Allocate(DType.BF16, limits.Tokens, attention.QueryColumns);
+        Tensor qkv = backend.Allocate(DType.F32, limits.Tokens, attention.QkvColumns), output = backend.Allocate(DType.BF16, limits.Tokens, attention.QueryColumns);
         CudaBenchmark.FillRandom(backend, qkv, scale: 4);
         Tensor one = backend.Allocate(DType.F32, 1, 1);
         float[] value = new float[1];

@@ -65,5 +65,6 @@ public sealed record StepLimits(int Tokens, int Sequences, int BlockSize, int Bl
 /// <summary>The types a backend computes in for given weights.</summary>
 /// <param name="Residual">The residual stream between layers.</param>
 /// <param name="Activation">Everything else between products.</param>
+/// <param name="Qkv">Queries, keys and values as their product leaves them.</param>
 /// <param name="KvCache">Cached keys and values.</param>
-public readonly record struct Precision(DType Residual, DType Activation, DType KvCache);
+public readonly record struct Precision(DType Residual, DType Activation, DType Qkv, DType KvCache);

@@ -16,7 +16,7 @@ public sealed class Activations
         _hidden = backend.Allocate(precision.Residual, limits.Tokens, shape.HiddenSize);
         _normed = backend.Allocate(precision.Activation, limits.Tokens, shape.HiddenSize);
         _embedded = shape.EmbeddingColumns == 0 ? _hidden : backend.Allocate(precision.Activation, limits.Tokens, embeddingColumns);
-        _qkv = backend.Allocate(precision.Activation, limits.Tokens, shape.QkvColumns);
+        _qkv = backend.Allocate(precision.Qkv, limits.Tokens, shape.QkvColumns);
         _attended = backend.Allocate(precision.Activation, limits.Tokens, shape.Heads * shape.HeadDim);
         _mlp = backend.Allocate(precision.Activation, limits.Tokens, shape.MlpColumns);
         _last = backend.Allocate(precision.Residual, limits.Sequences, shape.HiddenSize);

@@ -37,7 +37,7 @@ internal sealed unsafe partial class SimdBackend<TSimd, TVector> : IBackend
 
     private StepResults Results => _results ?? throw NotPrepared();
 
-    public Precision PrecisionFor(DType weights) => new(DType.F32, DType.F32, DType.F32);
+    public Precision PrecisionFor(DType weights) => new(DType.F32, DType.F32, DType.F32, DType.F32);
 
     public Tensor AllocateWeights(DType type, int rows, int columns)
     {

@@ -2,7 +2,6 @@ using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
 using FastGen.Kernels.Cuda.Interop;
-using FastGen.Kernels.Cuda.Products;
 using FastGen.Kernels.Cuda.Steps;
 
 namespace FastGen.Kernels.Cuda;
@@ -16,47 +15,42 @@ public sealed unsafe partial class CudaBackend
 
     private readonly TensorMaps _cacheMaps = new();
     private AttentionTiling _tiling;
-    private PendingProduct? _pendingProduct;
     private PendingStore? _pending;
 
     /// <inheritdoc/>
     public void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
     {
         Check(qkv, cache, attention);
-        PendingProduct? product = _pendingProduct is { } pending && pending.Output == qkv ? pending : null;
-        if (product is not null) _pendingProduct = null;
         BatchView view = View(batch);
-        if (product is { } known)
-        {
-            _heads.Run(qkv, known.Input, known.Weights, cache, attention, view);
-        }
-        else if (_replayable && _current == batch && Steps.SplitsSingles && HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
+        if (_replayable && _current == batch && Steps.SplitsSingles && HasTensorCoreKernel(cache, attention))
         {
             // A decode step's attention does this itself if it comes next; then queries and keys stay unrotated in their rows.
             _pending = new PendingStore(qkv, cache, attention, view);
+            return;
         }
-        else
-        {
-            _heads.Store(qkv, qkv, cache, attention, view);
-        }
+        Store(qkv, cache, attention, view);
     }
 
-    // A prompt's product may be queries, keys and values, which the operation after it finishes and stores.
-    private bool MayBeHeads(Tensor output) => _current is not null && !_replayable && !_options.Deterministic && output.Type != DType.F32 && output.Columns == (Steps.Group + 2) * Steps.KvHeads * Steps.HeadDim;
-
-    // What turned out not to be followed by the operation that it waited for.
-    private void RunPending()
+    private void StorePending()
     {
-        if (_pendingProduct is { } product)
+        if (_pending is not { } pending) return;
+        _pending = null;
+        Store(pending.Qkv, pending.Cache, pending.Attention, pending.View);
+    }
+
+    private void Store(Tensor qkv, KvLayer cache, AttentionWeights attention, BatchView view)
+    {
+        // Many rows: a CTA for each; few: a CTA for every eight heads.
+        int heads = attention.Heads + (2 * attention.KvHeads), warps = 8;
+        StoreArguments arguments = new()
         {
-            _pendingProduct = null;
-            _products.Linear(product.Output, product.Input, product.Weights, Activation.None, accumulate: false);
-        }
-        if (_pending is { } store)
-        {
-            _pending = null;
-            _heads.Store(store.Qkv, store.Qkv, store.Cache, store.Attention, store.View);
-        }
+            Batch = view,
+            Qkv = qkv.Data,
+            Cache = cache.Storage.Data,
+            Heads = new HeadArguments(attention),
+            HeadsPerBlock = qkv.Rows >= _device.Multiprocessors ? heads : warps,
+        };
+        _kernels.Get("store_kv", "store_kv", ConstantsOf(cache, attention)).Launch(arguments, (qkv.Rows, (heads + arguments.HeadsPerBlock - 1) / arguments.HeadsPerBlock, 1), threads: 32 * warps);
     }
 
     /// <inheritdoc/>
@@ -81,20 +75,23 @@ public sealed unsafe partial class CudaBackend
             BlockSize = cache.BlockSize,
             BlocksPerSequence = Steps.Limits.BlocksPerSequence,
         };
-        if (HasTensorCoreKernel(qkv.Type, attention, cache.BlockSize))
+        if (HasTensorCoreKernel(cache, attention))
         {
             AttendOnTensorCores(arguments, qkv, cache, attention, batch, fused);
             return;
         }
-        _kernels.Get("attention", "attention", ConstantsOf(qkv, cache, attention)).Launch(arguments, (qkv.Rows, (attention.Heads + HeadsPerBlock - 1) / HeadsPerBlock, 1), threads: 32 * HeadsPerBlock);
+        _kernels.Get("attention", "attention", ConstantsOf(cache, attention)).Launch(arguments, (qkv.Rows, (attention.Heads + HeadsPerBlock - 1) / HeadsPerBlock, 1), threads: 32 * HeadsPerBlock);
     }
 
-    private static KernelConstants ConstantsOf(Tensor qkv, KvLayer cache, AttentionWeights attention) =>
-        new() { In = qkv.Type, HeadDim = attention.HeadDim, Group = attention.Heads / attention.KvHeads, Page = HeadProducts.PageOf(cache.BlockSize) };
+    private static KernelConstants ConstantsOf(KvLayer cache, AttentionWeights attention) =>
+        new() { In = cache.Storage.Type, HeadDim = attention.HeadDim, Group = attention.Heads / attention.KvHeads, Page = PageOf(cache.BlockSize) };
+
+    // Pages of 16 tokens where a block is a multiple of them, else the block itself is the page.
+    private static int PageOf(int blockSize) => blockSize % PageTokens == 0 ? PageTokens : blockSize;
 
     private static void Check(Tensor qkv, KvLayer cache, AttentionWeights attention)
     {
-        if (qkv.Type != cache.Storage.Type) throw new ArgumentException($"The cache holds {cache.Storage.Type}, the rows are {qkv.Type}; {nameof(PrecisionFor)} says what each has to be.", nameof(cache));
+        if (qkv.Type != DType.F32) throw new ArgumentException($"Queries, keys and values come as {DType.F32}, not as {qkv.Type}; {nameof(PrecisionFor)} says so.", nameof(qkv));
         if (cache.KvHeads != attention.KvHeads || cache.HeadDim != attention.HeadDim) throw new ArgumentException($"The cache holds {cache.KvHeads} heads of {cache.HeadDim}, the layer has {attention.KvHeads} of {attention.HeadDim}.", nameof(cache));
     }
 
@@ -113,8 +110,8 @@ public sealed unsafe partial class CudaBackend
         return splits == 1 || !_kernels.UsesHopperInstructions || pages > 4 * stages ? 4 * stages : pages <= 5 ? 5 : pages <= 6 ? 6 : 8;
     }
 
-    private bool HasTensorCoreKernel(DType type, AttentionWeights attention, int blockSize) =>
-        type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && HeadProducts.PageOf(blockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim;
+    private bool HasTensorCoreKernel(KvLayer cache, AttentionWeights attention) =>
+        cache.Storage.Type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && PageOf(cache.BlockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim;
 
     private void AttendOnTensorCores(AttentionArguments arguments, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch, bool fused)
     {
@@ -123,7 +120,7 @@ public sealed unsafe partial class CudaBackend
         bool replayed = _replayable && _current == batch;
         int singles = !replayed ? Steps.Plan.SingleCount : Steps.SplitsSingles ? qkv.Rows : 0;
         int tiles = !replayed ? Steps.Plan.TileCount : Steps.SplitsSingles ? 0 : qkv.Rows * ((group + _tiling.Rows - 1) / _tiling.Rows);
-        if (tiles > 0) AttendTiles(arguments, tiles, qkv, cache, attention, replayed);
+        if (tiles > 0) AttendTiles(arguments, tiles, cache, attention, replayed);
         if (singles > 0)
         {
             int splits = Splits(singles), slots = Slots(attention.HeadDim, splits);
@@ -136,15 +133,15 @@ public sealed unsafe partial class CudaBackend
                 Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
                 Heads = new HeadArguments(attention),
             };
-            _kernels.Get("attention_split", "attention_split", ConstantsOf(qkv, cache, attention) with { Fused = fused, Shape = (slots, clustered ? splits : 1, 0, 0) })
+            _kernels.Get("attention_split", "attention_split", ConstantsOf(cache, attention) with { Fused = fused, Shape = (slots, clustered ? splits : 1, 0, 0) })
                 .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: (slots * pageBytes) + (clustered ? ((4 * attention.HeadDim) + 64) * group * sizeof(float) : 0), cluster: clustered ? splits : 1, clusterAlongY: true);
         }
     }
 
-    private void AttendTiles(AttentionArguments arguments, int tiles, Tensor qkv, KvLayer cache, AttentionWeights attention, bool replayed)
+    private void AttendTiles(AttentionArguments arguments, int tiles, KvLayer cache, AttentionWeights attention, bool replayed)
     {
         TilesArguments tileArguments = new() { Common = arguments, Tiles = Steps.PlanAddress + (Steps.Plan.TilesOffset * sizeof(int)) };
-        KernelConstants constants = ConstantsOf(qkv, cache, attention);
+        KernelConstants constants = ConstantsOf(cache, attention);
         int headDim = attention.HeadDim;
         if (_tiling.Warpgroups == 0)
         {
@@ -169,9 +166,16 @@ public sealed unsafe partial class CudaBackend
     // CTAs that share the keys of a tile and head, where these alone leave half of the device without work; each has a few units of keys at least.
     private int TileSplits(int items) => Math.Clamp(Math.Min(_device.Multiprocessors / items, _longestContext / (UnitsASplit * _tiling.Tokens)), 1, MostTileSplits);
 
-    private readonly record struct PendingProduct(Tensor Output, LinearInput Input, LinearWeights Weights);
-
     private readonly record struct PendingStore(Tensor Qkv, KvLayer Cache, AttentionWeights Attention, BatchView View);
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct StoreArguments
+    {
+        public BatchView Batch;
+        public nint Qkv, Cache;
+        public HeadArguments Heads;
+        public int HeadsPerBlock;
+    }
 
     // struct AttentionArguments of attention.cuh: what all kernels of attention take first.
     [StructLayout(LayoutKind.Sequential)]

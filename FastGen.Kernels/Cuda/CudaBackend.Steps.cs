@@ -87,7 +87,7 @@ public sealed unsafe partial class CudaBackend
         finally
         {
             _current = null;
-            (_pendingProduct, _pending) = (null, null);
+            _pending = null;
             _timeline?.Mark();
             Steps.End(ticket);
         }
@@ -98,7 +98,7 @@ public sealed unsafe partial class CudaBackend
     internal void Queue(Action<int, int> forward, int rows, int logitRows)
     {
         forward(rows, logitRows);
-        RunPending();
+        StorePending();
     }
 
     private static int Longest(ReadOnlySpan<int> contexts)
@@ -111,7 +111,7 @@ public sealed unsafe partial class CudaBackend
     // The step's metadata. An operation called outside a step brings its batch along.
     private BatchView View(RaggedBatch batch)
     {
-        RunPending();
+        StorePending();
         if (_current != batch)
         {
             _device.MakeCurrent();

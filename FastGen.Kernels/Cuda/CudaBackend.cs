@@ -23,7 +23,6 @@ public sealed unsafe partial class CudaBackend : IBackend
     private readonly Transfers _transfers;
     private readonly LinearProducts _products;
     private readonly ExpertProducts _experts;
-    private readonly HeadProducts _heads;
     private readonly StepGraphs _graphs;
     private bool _disposed;
 
@@ -44,7 +43,6 @@ public sealed unsafe partial class CudaBackend : IBackend
         _transfers = new Transfers(_device, _kernels, _scratch);
         _products = new LinearProducts(_device, _kernels, _scratch, ProductChoices.For(cache, _device, _info.Name), _options);
         _experts = new ExpertProducts(_device, _kernels, _scratch, _products, _options.ExpertKernel);
-        _heads = new HeadProducts(_device, _kernels, _scratch, _products);
         _graphs = new StepGraphs(_device);
     }
 
@@ -74,7 +72,7 @@ public sealed unsafe partial class CudaBackend : IBackend
     public static CudaProbe Probe(CudaOptions? options = null) => CudaProbe.Run(options);
 
     /// <inheritdoc/>
-    public Precision PrecisionFor(DType weights) => new(DType.F32, weights, weights);
+    public Precision PrecisionFor(DType weights) => new(DType.F32, weights, DType.F32, weights);
 
     /// <inheritdoc/>
     public Tensor AllocateWeights(DType type, int rows, int columns) => Allocate(type, rows, columns, MemoryUse.Weights);

@@ -8,7 +8,6 @@ internal enum ScratchUse
     Normed,
     Converted,
     Product,
-    Heads,
     Gated,
     Routes,
     RouteProbabilities,

@@ -23,7 +23,7 @@ internal sealed unsafe partial class ReferenceBackend : IBackend
 
     private StepResults Results => _results ?? throw NotPrepared();
 
-    public Precision PrecisionFor(DType weights) => new(DType.F32, DType.F32, DType.F32);
+    public Precision PrecisionFor(DType weights) => new(DType.F32, DType.F32, DType.F32, DType.F32);
 
     public Tensor AllocateWeights(DType type, int rows, int columns) => _memory.Matrix(type, rows, columns);
 

@@ -23,7 +23,7 @@ public sealed class MiniDecoder : IDisposable
         Sequences = new PagedSequences(slots, BlockSize, MaxContext / BlockSize, tokens);
         Precision precision = backend.PrecisionFor(type);
         _hidden = backend.Allocate(precision.Residual, tokens, Hidden);
-        _qkv = backend.Allocate(precision.Activation, tokens, (Heads + (2 * KvHeads)) * HeadDim);
+        _qkv = backend.Allocate(precision.Qkv, tokens, (Heads + (2 * KvHeads)) * HeadDim);
         _attended = backend.Allocate(precision.Activation, tokens, Heads * HeadDim);
         _mlp = backend.Allocate(precision.Activation, tokens, Mlp);
         _last = backend.Allocate(precision.Residual, slots, Hidden);

@@ -107,7 +107,7 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend)
         else Assert.That(RelativeError([.. actual.SelectMany(row => row)], [.. expected.SelectMany(row => row)]), Is.LessThan(ComputesInF32 ? 1e-4 : 2e-2), what);
     }
 
-    private bool ComputesInF32 => _harness.Model.Backend.PrecisionFor(_harness.Model.Shape.WeightType) == new Precision(DType.F32, DType.F32, DType.F32);
+    private bool ComputesInF32 => _harness.Model.Backend.PrecisionFor(_harness.Model.Shape.WeightType) == new Precision(DType.F32, DType.F32, DType.F32, DType.F32);
 
     private ModelHarness Harness(ModelConfig config)
     {

@@ -25,7 +25,7 @@ public class NullBackend : IBackend
 
     public virtual int TokenBudgetLimit => 64;
 
-    public Precision PrecisionFor(DType weights) => new(DType.F32, DType.F32, DType.F32);
+    public Precision PrecisionFor(DType weights) => new(DType.F32, DType.F32, DType.F32, DType.F32);
 
     public Tensor AllocateWeights(DType type, int rows, int columns) => new(0, type, rows, columns);
 

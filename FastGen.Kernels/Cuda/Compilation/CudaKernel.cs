@@ -9,10 +9,12 @@ internal sealed unsafe class CudaKernel
     private const int MaxDynamicSharedBytes = 8;
     private const int RegistersPerThread = 4;
     private const int LocalBytesPerThread = 3;
+    private const int StaticSharedBytes = 1;
+    private const int SharedBytesUnasked = 48 * 1024;
 
     private readonly nint _function;
     private readonly CudaDevice _device;
-    private int _sharedBytes = 48 * 1024;
+    private int _sharedBytes;
 
     public CudaKernel(CudaDevice device, nint module, string name)
     {
@@ -21,6 +23,8 @@ internal sealed unsafe class CudaKernel
         nint function = 0;
         fixed (byte* first = utf8) CudaDriver.Check(CudaDriver.cuModuleGetFunction(&function, module, first));
         _function = function;
+        // What a kernel may take without asking for more counts its own variables too.
+        _sharedBytes = SharedBytesUnasked - Attribute(StaticSharedBytes);
     }
 
     /// <summary>Registers of one thread.</summary>

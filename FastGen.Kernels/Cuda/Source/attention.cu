@@ -13,7 +13,7 @@ KERNEL __launch_bounds__(128) attention(const AttentionArguments a) {
     int position = data[a.batch.positions + row], slot = data[a.batch.sequence_slots + data[a.batch.row_sequences + row]];
     int kv_head = head / (a.heads / a.kv_heads), first = a.window ? max(0, position - a.window + 1) : 0;
     const int* blocks = a.block_tables + (i64)slot * a.blocks_per_sequence;
-    const T_IN* query = a.qkv + (i64)row * (a.heads + 2 * a.kv_heads) * HEAD_DIM + head * HEAD_DIM;
+    const T_IN* query = a.query(row, head);
     float* q = queries[warp];
     for (int i = lane; i < HEAD_DIM; i += 32) q[i] = to_float(query[i]);
     __syncwarp();

@@ -5,11 +5,14 @@
 struct AttentionArguments {
     Batch batch;
     const int* plan;            // counts of sequences with one new token and of tiles, then those sequences
-    const T_IN* qkv;
-    const T_IN* cache;
+    const float* qkv;
+    T_IN* cache;
     T_IN* output;
     const int* block_tables;
     const float* slopes;
     float scale;
     int heads, kv_heads, window, block_size, blocks_per_sequence;
+
+    // A finished query, in the place that it was made in: store_kv.cu.
+    DEVICE const T_IN* query(int row, int head) const { return (const T_IN*)(qkv + ((i64)row * (heads + 2 * kv_heads) + head) * HEAD_DIM); }
 };

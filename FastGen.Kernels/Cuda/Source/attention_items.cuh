@@ -76,7 +76,7 @@ DEVICE void load_queries(const WgmmaArguments& a, int items, u32 queries, const 
         barrier_wait(shared_address(barriers.queries_empty + ring.slot), ring.parity ^ 1);
         for (int j = threadIdx.x - 64; j < TILE_ROWS * CHUNKS; j += 64) {
             int r = j / CHUNKS, c = j % CHUNKS;
-            copy16(target + (c >> 3) * (TILE_ROWS * 128) + r * 128 + (((c & 7) ^ (r & 7)) << 4), a.tiles.query(item.start, item.first + min(r, item.rows - 1), item.head) + c * 8, true);
+            copy16(target + (c >> 3) * (TILE_ROWS * 128) + r * 128 + (((c & 7) ^ (r & 7)) << 4), a.tiles.packed_query(item.start, item.first + min(r, item.rows - 1), item.head) + c * 8, true);
         }
         commit_copies();
         wait_for_copies<0>();

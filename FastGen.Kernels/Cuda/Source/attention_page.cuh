@@ -1,5 +1,6 @@
 // What decode attention does with one page of 16 tokens in a warp: the query heads of a group are the rows of one mma tile.
 #pragma once
+#include "attention.cuh"
 #include "heads.cuh"
 #include "tensorcores.cuh"
 
@@ -10,16 +11,7 @@
 #define NOTHING -1e30f
 #define QUERY_PITCH (HEAD_DIM + 8)
 
-struct SplitArguments {
-    Batch batch;
-    const int* plan;            // counts of single sequences and tiles, then the single sequences
-    const T_IN* qkv;
-    T_IN* cache;
-    T_IN* output;
-    const int* block_tables;
-    const float* slopes;
-    float scale;
-    int heads, kv_heads, window, block_size, blocks_per_sequence;
+struct SplitArguments : AttentionArguments {
     float* partials;            // [sequence, kv head, split][GROUP][HEAD_DIM + 2]: sums, then largest score and total weight
     u32* counters;              // [sequence, kv head], zero between launches
     HeadArguments heads_in;     // FUSED

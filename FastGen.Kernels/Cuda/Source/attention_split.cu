@@ -78,8 +78,8 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         commit_copies();
     }
 #endif
-    const T_IN* vectors = a.qkv + (i64)row * (a.heads + 2 * a.kv_heads) * HEAD_DIM;
 #if FUSED
+    const float* vectors = a.qkv + (i64)row * (a.heads + 2 * a.kv_heads) * HEAD_DIM;
     __shared__ __align__(16) T_IN fresh[2][HEAD_DIM];
     constexpr int QUERIES = (GROUP + 3) / 4;
     float v[QUERIES][PER_LANE], extra_vector[PER_LANE];
@@ -98,7 +98,7 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
         cache_head((T_IN*)(newest + (extra == VALUE ? PAGE_BYTES / 2 : 0)), 16, position & 15, extra_vector, lane);
     }
 #else
-    for (int i = threadIdx.x * 8; i < GROUP * HEAD_DIM; i += 1024) *(uint4*)(q + i / HEAD_DIM * QUERY_PITCH + i % HEAD_DIM) = *(const uint4*)(vectors + head * GROUP * HEAD_DIM + i);
+    for (int i = threadIdx.x * 8; i < GROUP * HEAD_DIM; i += 1024) *(uint4*)(q + i / HEAD_DIM * QUERY_PITCH + i % HEAD_DIM) = *(const uint4*)(a.query(row, head * GROUP + i / HEAD_DIM) + i % HEAD_DIM);
 #endif
     __syncthreads();
     Queries queries;

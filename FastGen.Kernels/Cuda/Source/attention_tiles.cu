@@ -55,7 +55,7 @@ KERNEL __launch_bounds__(128) attention_tiles(const TilesArguments a) {
     constexpr int CHUNKS = HEAD_DIM / 8;
     for (int i = tid; i < TILE_ROWS * CHUNKS; i += 128) {
         int r = i / CHUNKS, c = i % CHUNKS, packed = first + min(r, rows - 1);
-        uint4 v = *(const uint4*)(a.query(item.start, packed, head) + c * 8);
+        uint4 v = *(const uint4*)(a.packed_query(item.start, packed, head) + c * 8);
         *(uint4*)(shared + 2 * STAGE_BYTES + r / 16 * (PAGE_BYTES / 2) + chunk_offset(r % 16, c)) = v;
     }
     __syncthreads();

@@ -19,18 +19,23 @@ struct HeadArguments {
     DEVICE int kind_of(int head) const { return head < heads ? QUERY : head < heads + kv_heads ? KEY : VALUE; }
 };
 
-template <class T> DEVICE void load_head(const T* p, float (&v)[PER_LANE], int lane) {
-    p += lane * PER_LANE;
-    if constexpr (EVEN && sizeof(T) == 2) {
+// PER_LANE values that lie at a multiple of their size.
+DEVICE void load_values(const float* p, float (&v)[PER_LANE]) {
+    if constexpr (EVEN && PER_LANE % 4 == 0) {
 #pragma unroll
-        for (int i = 0; i < PER_LANE; i += 2) {
-            u32 w = *(const u32*)(p + i);
-            v[i] = Pair<T>::low(w);
-            v[i + 1] = Pair<T>::high(w);
-        }
+        for (int i = 0; i < PER_LANE; i += 4) { float4 f = *(const float4*)(p + i); v[i] = f.x; v[i + 1] = f.y; v[i + 2] = f.z; v[i + 3] = f.w; }
     } else {
 #pragma unroll
-        for (int i = 0; i < PER_LANE; i++) v[i] = lane * PER_LANE + i < HEAD_DIM ? to_float(p[i]) : 0.f;
+        for (int i = 0; i < PER_LANE; i++) v[i] = p[i];
+    }
+}
+
+DEVICE void load_head(const float* p, float (&v)[PER_LANE], int lane) {
+    p += lane * PER_LANE;
+    if constexpr (EVEN) load_values(p, v);
+    else {
+#pragma unroll
+        for (int i = 0; i < PER_LANE; i++) v[i] = lane * PER_LANE + i < HEAD_DIM ? p[i] : 0.f;
     }
 }
 template <class T> DEVICE void store_head(T* p, const float (&v)[PER_LANE], int lane) {
@@ -61,17 +66,6 @@ template <class T> DEVICE void cache_head(T* page, int page_tokens, int token, c
 struct HeadFactors {
     float gamma[PER_LANE], beta[PER_LANE], cosine[PER_LANE], sine[PER_LANE], scale;
 };
-
-// PER_LANE values that lie at a multiple of their size.
-DEVICE void load_values(const float* p, float (&v)[PER_LANE]) {
-    if constexpr (EVEN && PER_LANE % 4 == 0) {
-#pragma unroll
-        for (int i = 0; i < PER_LANE; i += 4) { float4 f = *(const float4*)(p + i); v[i] = f.x; v[i + 1] = f.y; v[i + 2] = f.z; v[i + 3] = f.w; }
-    } else {
-#pragma unroll
-        for (int i = 0; i < PER_LANE; i++) v[i] = p[i];
-    }
-}
 
 DEVICE void load_factors(const HeadArguments& a, int kind, int position, int rotary_row, HeadFactors& f, int lane) {
     const float* gamma = kind == QUERY ? a.query_gamma : a.key_gamma;

@@ -9,9 +9,7 @@
 struct TilesArguments : AttentionArguments {
     const int* tiles;           // sequence, first packed row; the longest first
 
-    DEVICE const T_IN* query(int start, int packed, int head) const {
-        return qkv + (i64)(start + packed / GROUP) * ((heads + 2 * kv_heads) * HEAD_DIM) + (head * GROUP + packed % GROUP) * HEAD_DIM;
-    }
+    DEVICE const T_IN* packed_query(int start, int packed, int head) const { return query(start + packed / GROUP, head * GROUP + packed % GROUP); }
     DEVICE T_IN* result(int start, int packed, int head) const { return output + ((i64)(start + packed / GROUP) * heads + head * GROUP + packed % GROUP) * HEAD_DIM; }
     DEVICE float slope(int packed, int head) const { return slopes ? slopes[head * GROUP + packed % GROUP] * LOG2_E : 0.f; }
 };

@@ -70,7 +70,7 @@ public sealed class CudaStepTests(bool hopper) : CudaStepFixture
             [(0, 1), (3, 130), (1, 17), (5, 64)], [(3, 1), (0, 33), (1, 1), (2, 150)], [(3, 100), (0, 1), (2, 65), (5, 2)],
             [(0, 1), (1, 1), (2, 1), (3, 1), (5, 1)], [(5, 1), (1, 1), (2, 1), (0, 1), (3, 1)], [(0, 1), (1, 1), (3, 1), (2, 1), (5, 1)], [(0, 1), (1, 1), (2, 1), (3, 1), (5, 1), (7, 1)],
         ];
-        Twin qkv = Activations(type, limits.Tokens, columns), output = Activations(type, limits.Tokens, heads * headDim);
+        Twin qkv = Activations(DType.F32, limits.Tokens, columns), output = Activations(type, limits.Tokens, heads * headDim);
         void OnCuda(int rows, int logitRows)
         {
             Cuda.StoreKv(qkv.Cuda.WithRows(rows), cudaCache, Layer(twin => twin.Cuda), _batch);
@@ -110,7 +110,7 @@ public sealed class CudaStepTests(bool hopper) : CudaStepFixture
         int blocks = limits.Sequences * limits.BlocksPerSequence;
         KvLayer cudaCache = Cuda.AllocateKvLayer(type, blocks, 16, kvHeads, headDim), referenceCache = Reference.AllocateKvLayer(DType.F32, blocks, 16, kvHeads, headDim);
         Pool pool = new(limits, Random);
-        Twin qkv = Activations(type, limits.Tokens, (heads + (2 * kvHeads)) * headDim), output = Activations(type, limits.Tokens, heads * headDim);
+        Twin qkv = Activations(DType.F32, limits.Tokens, (heads + (2 * kvHeads)) * headDim), output = Activations(type, limits.Tokens, heads * headDim);
         void OnCuda(int rows, int logitRows)
         {
             Cuda.StoreKv(qkv.Cuda.WithRows(rows), cudaCache, onCuda, _batch);
@@ -177,7 +177,7 @@ public sealed class CudaStepTests(bool hopper) : CudaStepFixture
         AttentionWeights attention = new() { Heads = heads, KvHeads = kvHeads, HeadDim = headDim, Scale = 2 / MathF.Sqrt(headDim), Window = window };
         int blocks = limits.Sequences * limits.BlocksPerSequence, columns = (heads + (2 * kvHeads)) * headDim;
         KvLayer cudaCache = Cuda.AllocateKvLayer(type, blocks, limits.BlockSize, kvHeads, headDim), referenceCache = Reference.AllocateKvLayer(DType.F32, blocks, limits.BlockSize, kvHeads, headDim);
-        Twin qkv = Activations(type, limits.Tokens, columns), output = Activations(type, limits.Tokens, heads * headDim);
+        Twin qkv = Activations(DType.F32, limits.Tokens, columns), output = Activations(type, limits.Tokens, heads * headDim);
         Pool pool = new(limits, Random);
         foreach ((int, int)[] step in ((int, int)[][])[[(0, 700)], [(0, 700)], [(0, 650), (1, 40)], [(0, 33), (1, 100), (2, 1)], [(0, 130), (2, 5)]])
         {
