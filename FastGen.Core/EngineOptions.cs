@@ -7,8 +7,8 @@ public sealed record EngineOptions
     public int? MaxContext { get; init; }
 
     /// <summary>
-    /// Tokens in one step, decode tokens and prompt chunks together; null measures the device (see <see cref="TokenBudgetCalibration"/>) or follows
-    /// <see cref="SchedulerOptions.TargetTimeBetweenTokens"/>.
+    /// Tokens in one step, decode tokens and prompt chunks together; null measures the device at load (see <see cref="TokenBudgetCalibration"/>) and takes fewer while no
+    /// prompts queue up, or follows <see cref="SchedulerOptions.TargetTimeBetweenTokens"/>.
     /// </summary>
     public int? TokenBudget { get; init; }
 

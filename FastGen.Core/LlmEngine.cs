@@ -82,7 +82,7 @@ public sealed partial class LlmEngine : IDisposable
     /// <summary>Longest sequence in tokens, prompt and output together.</summary>
     public int MaxContext { get; }
 
-    /// <summary>Tokens that one step may hold; with <see cref="SchedulerOptions.TargetTimeBetweenTokens"/> it changes from step to step.</summary>
+    /// <summary>The most tokens that one step may hold; with <see cref="SchedulerOptions.TargetTimeBetweenTokens"/> it changes from step to step.</summary>
     public int TokenBudget => _scheduler.TokenBudget;
 
     /// <summary>Bytes of the key/value cache.</summary>

@@ -19,6 +19,7 @@ public static class CudaBenchmark
     private const int MaxContext = 8192;
     private const int BlockSize = 16;
     private const int DecodeSteps = 64;
+    private const long BytesRead = 4L << 30;
 
     private static CudaOptions _options = new();
     private static readonly List<(string Name, double Value, double Limit, string Unit)> Lines = [];
@@ -35,10 +36,9 @@ public static class CudaBenchmark
         bool detail = args.Contains("--detail");
         _options = new CudaOptions { Deterministic = args.Contains("--deterministic") };
         if (Option(args, "--skinny") is { } rows) _options = _options with { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) };
-        if (args.Contains("--no-prepared")) _options = _options with { PreparesNorms = false };
         if (args.Contains("--products"))
         {
-            ProductBenchmark.Run([.. (Option(args, "--rows") ?? "8,16,32,64,128").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))], Option(args, "--only"));
+            ProductBenchmark.Run([.. (Option(args, "--rows") ?? "1,8,16,32,64,128").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))], Option(args, "--only"));
             return 0;
         }
         if (args.Contains("--gaps"))
@@ -85,11 +85,10 @@ public static class CudaBenchmark
     private static (double ReadRate, double ProductRate) MeasureLimits(CudaBackend backend)
     {
         const int Columns = 4096, Rows = 1 << 17;
-        Tensor weights = backend.AllocateWeights(DType.BF16, Rows, Columns), input = backend.Allocate(DType.F32, 1, Columns), output = backend.Allocate(DType.F32, 1, Rows), one = backend.Allocate(DType.F32, 1, 1);
+        double readRate = backend.MeasureReadRate(BytesRead);
+        Record("read bandwidth", readRate / 1e12, 0, "TB/s");
+        Tensor weights = backend.AllocateWeights(DType.BF16, Rows, Columns), one = backend.Allocate(DType.F32, 1, 1);
         float[] value = new float[1];
-        double read = Time(20, () => backend.Linear(output, new LinearInput(input), new LinearWeights(weights)), () => backend.Download(one, value));
-        double readRate = weights.Bytes / read;
-        Record("read bandwidth (one row times 1 GB of weights)", readRate / 1e12, 0, "TB/s");
         double best = 0;
         foreach (int rows in (int[])[512, 2048, 8192])
         {

@@ -1,13 +1,16 @@
 namespace FastGen;
 
-/// <summary>How an engine divides its steps among requests.</summary>
+/// <summary>
+/// How an engine divides its steps among requests. Who waits is admitted by the earliest deadline, arrival + prompt tokens / 512 s: a short prompt may pass a long one
+/// that came little earlier.
+/// </summary>
 public sealed record SchedulerOptions
 {
     /// <summary>
     /// The time between two tokens of a request that full steps should keep to: nine in ten of them do. The token budget then starts
     /// from the calibrated curve (<see cref="TokenBudgetCalibration"/>) and follows the times of the steps that run. Decodes are never held
     /// back for it, and prompts always get some tokens a step: where even such steps take longer, the target is missed. Null (the
-    /// default) fixes the budget at load; so does <see cref="EngineOptions.TokenBudget"/>, under which this has no effect.
+    /// default) takes the budgets that were measured at load. No effect where <see cref="EngineOptions.TokenBudget"/> is set.
     /// </summary>
     public TimeSpan? TargetTimeBetweenTokens { get; init; }
 

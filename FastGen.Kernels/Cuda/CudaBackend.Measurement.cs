@@ -1,5 +1,5 @@
+using System.Runtime.InteropServices;
 using FastGen.Kernels.Cuda.Interop;
-using FastGen.Kernels.Cuda.Products;
 using FastGen.Kernels.Cuda.Steps;
 
 namespace FastGen.Kernels.Cuda;
@@ -14,18 +14,6 @@ public sealed unsafe partial class CudaBackend
 
     /// <summary>Bytes that this backend holds on the device.</summary>
     internal long AllocatedBytes => _device.AllocatedBytes;
-
-    /// <summary>The device's compute capability.</summary>
-    internal Version Capability => _device.Capability;
-
-    /// <summary>The multiprocessors of the device.</summary>
-    internal int Multiprocessors => _device.Multiprocessors;
-
-    /// <summary>The tiles that skinny.cu takes; null, from it or for it, for each product's own.</summary>
-    internal Func<ProductSize, SkinnyTile?>? ForcedTile { set => _products.ForcedTile = value; }
-
-    /// <summary>The cuts that gemv.cu takes; null, from it or for it, for each product's own.</summary>
-    internal Func<ProductSize, GemvCut?>? ForcedGemv { set => _products.ForcedGemv = value; }
 
     /// <summary>Drops all recorded steps, for measurements that change what a step does.</summary>
     internal void ForgetRecordings()
@@ -78,5 +66,25 @@ public sealed unsafe partial class CudaBackend
             _ = CudaDriver.cuEventDestroy_v2(start);
             _ = CudaDriver.cuEventDestroy_v2(end);
         }
+    }
+
+    /// <summary>Bytes a second that a kernel reads which does nothing else, over <paramref name="bytes"/> of device memory.</summary>
+    internal double MeasureReadRate(long bytes)
+    {
+        const int Threads = 512, Loads = 4;
+        _device.MakeCurrent();
+        int grid = Loads * _device.Multiprocessors;
+        long sweep = (long)Loads * Threads * grid, count = bytes / 16 / sweep * sweep;
+        ReadArguments arguments = new() { Data = _device.Allocate(count * 16, MemoryUse.Scratch), Count = count, Result = _device.Allocate(sizeof(uint), MemoryUse.Scratch) };
+        _kernels.Get("read", "fill", default).Launch(arguments, (grid, 1, 1), Threads);
+        return count * 16 / (TimeRecorded(() => _kernels.Get("read", "read", default).Launch(arguments, (grid, 1, 1), Threads), runs: 15) * 1e-6);
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct ReadArguments
+    {
+        public nint Data;
+        public long Count;
+        public nint Result;
     }
 }

@@ -40,7 +40,6 @@ public sealed unsafe partial class CudaBackend
     public void MixtureOfExperts(Tensor output, in LinearInput input, ExpertWeights weights)
     {
         StorePending();
-        _products.Flush();
         // A recorded step has rows for every sequence of its bucket.
         _experts.Run(output, input, weights, rowCount: _replayable && _current is not null ? Steps.TokenCount : 0);
     }

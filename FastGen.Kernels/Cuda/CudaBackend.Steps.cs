@@ -97,18 +97,8 @@ public sealed unsafe partial class CudaBackend
     /// <summary>Queues the operations of a step.</summary>
     internal void Queue(Action<int, int> forward, int rows, int logitRows)
     {
-        _products.Defers = _options.PreparesNorms && !_options.Deterministic;
-        try
-        {
-            forward(rows, logitRows);
-            StorePending();
-            _products.Flush();
-        }
-        finally
-        {
-            _products.Defers = false;
-            _products.Drop();
-        }
+        forward(rows, logitRows);
+        StorePending();
     }
 
     private static int Longest(ReadOnlySpan<int> contexts)
@@ -122,7 +112,6 @@ public sealed unsafe partial class CudaBackend
     private BatchView View(RaggedBatch batch)
     {
         StorePending();
-        _products.Flush();
         if (_current != batch)
         {
             _device.MakeCurrent();

@@ -30,9 +30,6 @@ public sealed record CudaOptions
     /// <summary>Rows up to which products have own kernels on Hopper, at most 128; more go to cuBLASLt.</summary>
     internal int SkinnyRows { get; init; } = 128;
 
-    /// <summary>Whether a product that adds to the residual stream prepares the norm that follows; true by default.</summary>
-    internal bool PreparesNorms { get; init; } = true;
-
     /// <summary>The kernel for products of experts, where it serves; null for the one that suits the number of rows.</summary>
     internal ExpertKernel? ExpertKernel { get; init; }
 }

@@ -6,7 +6,6 @@ namespace FastGen.Kernels.Cuda;
 internal enum ScratchUse
 {
     Normed,
-    NormedSquares,
     Converted,
     Product,
     Gated,

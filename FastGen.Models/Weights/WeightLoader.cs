@@ -90,12 +90,12 @@ internal sealed class WeightLoader : IDisposable
         Tensor table = Backend.Allocate(DType.F32, rows, columns);
         int chunkRows = Math.Clamp(ChunkBytes / (columns * sizeof(float)), 1, rows);
         float[] chunk = new float[chunkRows * columns];
-        Complete();
         for (int row = 0; row < rows; row += chunkRows)
         {
             _cancellation.ThrowIfCancellationRequested();
             Span<float> values = chunk.AsSpan(0, Math.Min(chunkRows, rows - row) * columns);
             fill(row, values);
+            Complete();
             Backend.Upload(MemoryMarshal.AsBytes(values), DType.F32, table, row);
         }
         return table;

@@ -18,8 +18,9 @@ if [[ $what == sanitize ]]; then
 fi
 if [[ $what != benchmarks ]]; then
     timeout 540 ./FastGen.Tests --filter "${TEST_FILTER:-TestCategory=Cuda}" --no-progress --no-ansi > "$results/tests.txt" 2>&1 || status=1
-    grep -E '^(failed|  Expected|  But was|  relative)|error|Exception' "$results/tests.txt" | head -60
-    tail -n 12 "$results/tests.txt"
+    # Each failed test with its message, without the frames of the stack; then the counts.
+    awk '/^Test run summary/{exit} /^failed /{print ""; print; shown = 10; next} /^(passed|skipped) /{shown = 0} /^ *(at |--- End|[0-9]+\) )|^ *$/{next} shown-- > 0' "$results/tests.txt" | head -n 200
+    sed -n '/^Test run summary/,$p' "$results/tests.txt"
 fi
 if [[ $what != tests ]]; then
     timeout 540 ./FastGen.Benchmarks cuda --json "$results/results.json" "$@" 2>&1 | tee "$results/benchmarks.txt" || status=1

@@ -54,7 +54,7 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
     private ExpertKernel KernelFor(ExpertWeights weights, int rows, int visitsEach)
     {
         if (only is { } wanted && Serves(wanted, weights)) return wanted;
-        return rows <= GemvExperts.MostRows && GemvExperts.Serves(weights) ? ExpertKernel.Gemv
+        return rows == 1 && GemvExperts.Serves(weights) ? ExpertKernel.Gemv
             : visitsEach <= SkinnyVisits && _skinny.Serves(weights) ? ExpertKernel.Skinny
             : visitsEach > StreamedVisits && _tiled.Serves(weights) ? ExpertKernel.Tiles
             : _streamed.Serves(weights) ? ExpertKernel.Stream
@@ -114,9 +114,8 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
 
     private int Gemv(Tensor gated, Tensor normed, ExpertWeights weights, ExpertRoutes routes)
     {
-        int rows = Math.Min(normed.Rows, GemvExperts.MostRows);
-        _gemv.Run(gated, normed, weights.GateUp, weights.Experts, rows, routes, routes.Sources, weights.Activation);
-        _gemv.Run(Results(routes.Visits, weights.Down.Rows / weights.Experts, 1), gated, weights.Down, weights.Experts, rows, routes, sources: 0, activation: null);
+        _gemv.Run(gated, normed, weights.GateUp, weights.Experts, routes, routes.Sources, weights.Activation);
+        _gemv.Run(Results(routes.Visits, weights.Down.Rows / weights.Experts, 1), gated, weights.Down, weights.Experts, routes, sources: 0, activation: null);
         return 1;
     }
 
@@ -202,7 +201,7 @@ internal enum ExpertKernel
     /// <summary>FP32 arithmetic on any shape and type.</summary>
     Plain,
 
-    /// <summary>A visit or two an expert: experts_gemv.cu.</summary>
+    /// <summary>One row: experts_gemv.cu.</summary>
     Gemv,
 
     /// <summary>mma.sync straight from registers: experts_stream.cu.</summary>

@@ -4,7 +4,7 @@ using FastGen.Kernels.Cuda.Compilation;
 
 namespace FastGen.Kernels.Cuda.Products;
 
-/// <summary>Products of experts with one or two visits each: experts_gemv.cu.</summary>
+/// <summary>Products of a row with its experts: experts_gemv.cu. More rows may be given; weights are then read once a visit.</summary>
 internal sealed class GemvExperts(CudaDevice device, KernelLibrary kernels)
 {
     private const int ColumnsPerVector = 256;
@@ -12,9 +12,6 @@ internal sealed class GemvExperts(CudaDevice device, KernelLibrary kernels)
     private const int MostVectors = 4;
     private const int LoadsInFlight = 8;
     private const int MostCtas = 8;
-
-    /// <summary>Rows of a batch that the kernel serves: no expert then has more visits than it reads its weights for.</summary>
-    public const int MostRows = 2;
 
     /// <summary>Whether the kernel serves these experts.</summary>
     public static bool Serves(ExpertWeights weights) => Serves(weights.GateUp) && Serves(weights.Down) && weights.GateUp.Type == weights.Down.Type;
@@ -24,11 +21,10 @@ internal sealed class GemvExperts(CudaDevice device, KernelLibrary kernels)
     /// <param name="input">The batch's rows, or with no <paramref name="sources"/> the visits.</param>
     /// <param name="weight">All experts' weights.</param>
     /// <param name="experts">How many experts there are.</param>
-    /// <param name="rows">Rows of the batch.</param>
     /// <param name="routes">Who visits whom.</param>
     /// <param name="sources">The input's row of each visit; 0 for the visit itself.</param>
     /// <param name="activation">Function on the gate; null for a plain product.</param>
-    public void Run(Tensor output, Tensor input, Tensor weight, int experts, int rows, ExpertRoutes routes, nint sources, Activation? activation)
+    public void Run(Tensor output, Tensor input, Tensor weight, int experts, ExpertRoutes routes, nint sources, Activation? activation)
     {
         (int warps, int vectors) = SplitOf(weight.Columns);
         int ctas = warps > MostWarps / 2 ? 1 : Math.Min(MostCtas, MostWarps / warps), halves = activation is null ? 1 : 2;
@@ -39,13 +35,12 @@ internal sealed class GemvExperts(CudaDevice device, KernelLibrary kernels)
             Gated = activation is not null,
             Activation = activation ?? Activation.None,
             Columns = weight.Columns,
-            Rows = rows,
             Shape = (warps, vectors, LoadsInFlight / vectors, ctas),
         };
         GemvArguments arguments = new() { Input = input.Data, Weights = weight.Data, Output = output.Data, Starts = routes.Starts, Sources = sources, Experts = experts, Outputs = output.Columns };
         int grid = ctas * device.Multiprocessors;
         long each = Math.Min((((long)routes.Visits * output.Columns) + grid - 1) / grid, output.Columns);
-        int sharedBytes = (int)(sizeof(float) * (experts + 1 + (each * halves * rows * (warps + 1))));
+        int sharedBytes = (int)(sizeof(float) * (experts + 1 + (each * halves * (warps + 1))));
         kernels.Get("experts_gemv", "experts_gemv", constants).Launch(arguments, (grid, 1, 1), warps * 32, sharedBytes);
     }
 

@@ -4,9 +4,6 @@ using FastGen.Kernels.Cuda.Compilation;
 
 namespace FastGen.Kernels.Cuda.Products;
 
-/// <summary>How gemv.cu cuts a product: CTAs for each multiprocessor, groups of warps that take rows in turn, and rows in flight for each.</summary>
-internal readonly record struct GemvCut(int PerMultiprocessor, int Groups, int Unroll);
-
 /// <summary>Products of 1 to 4 rows with 16-bit weights: gemv.cu, with everything around the product in the same kernel.</summary>
 internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
 {
@@ -21,9 +18,6 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
 
     private readonly Dictionary<int, (int Warps, int Vectors)> _splits = [];
 
-    /// <summary>The cuts that products take instead of their own, for measurements; null, from it or for it, for none.</summary>
-    public Func<ProductSize, GemvCut?>? Forced { get; set; }
-
     /// <summary>Whether the kernel serves this product.</summary>
     public bool Serves(in LinearInput input, Tensor weight) =>
         input.Rows.Rows <= MaxRows && weight.Type != DType.F32 && weight.Columns % 8 == 0 && input.Norm is null or { Kind: NormKind.Rms, Beta: null } && SplitOf(weight.Columns, input.Rows.Rows).Warps > 0;
@@ -33,15 +27,13 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
     {
         int rows = input.Rows.Rows, paddedRows = rows == 3 ? 4 : rows, columns = weights.Inputs;
         (int warps, int vectors) = SplitOf(columns, rows);
-        GemvCut? forced = Forced?.Invoke(new ProductSize(output.Columns, columns, gated));
         int groups = Math.Max(1, WarpsWanted / warps), logical = output.Columns * (gated ? 2 : 1), share = logical / device.Multiprocessors;
         // All CTAs resident at once, evenly spread: as many an SM as fit by their registers where the product is long, fewer where it is short and
         // room for the next kernel's is worth more.
         int perMultiprocessor = warps * groups > WarpsWanted ? 1 : rows > 1 || vectors > 2 || share < FewRows ? 2 : PerMultiprocessor;
         if (rows == 1 && vectors <= 2 && share is >= FewRows and < ManyRows) (perMultiprocessor, groups) = (1, 2);
-        (perMultiprocessor, groups) = (forced?.PerMultiprocessor ?? perMultiprocessor, forced?.Groups ?? groups);
         int grid = Math.Min(perMultiprocessor * device.Multiprocessors, output.Columns);
-        int unroll = forced?.Unroll ?? Unroll(vectors, paddedRows, Math.Min((logical + (grid * groups) - 1) / (grid * groups), share < ManyRows ? 4 : 8));
+        int unroll = Unroll(vectors, paddedRows, Math.Min((logical + (grid * groups) - 1) / (grid * groups), share < ManyRows ? 4 : 8));
         KernelConstants constants = new()
         {
             In = input.Rows.Type,

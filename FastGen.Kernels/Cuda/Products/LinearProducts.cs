@@ -14,38 +14,13 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     private readonly GemvProducts _gemv = new(device, kernels);
     private readonly SkinnyProducts _skinny = new(device, kernels, options.Deterministic ? DeterministicRows : options.SkinnyRows);
     private readonly Dictionary<(nint Data, DType Type), Tensor> _biases = [];
-    private PendingSum? _pending;
-
-    /// <summary>
-    /// Whether a product that adds to the residual stream may wait for the operation after it, whose norm it then prepares: within a step, which
-    /// ends with <see cref="Flush"/>.
-    /// </summary>
-    public bool Defers { get; set; }
-
-    /// <summary>See <see cref="SkinnyProducts.Forced"/>.</summary>
-    public Func<ProductSize, SkinnyTile?>? ForcedTile { set => _skinny.Forced = value; }
-
-    /// <summary>See <see cref="GemvProducts.Forced"/>.</summary>
-    public Func<ProductSize, GemvCut?>? ForcedGemv { set => _gemv.Forced = value; }
 
     /// <summary>Whether a weight matrix has one kernel at every number of rows, so that a row's bits do not depend on the others.</summary>
     public bool IsDeterministic => options.Deterministic;
 
-    /// <summary>Queues the product that waits, if any.</summary>
-    public void Flush()
-    {
-        if (_pending is not { } pending) return;
-        _pending = null;
-        _skinny.Run(pending.Output, pending.Input, pending.Weights, pending.Activation, gated: false, accumulate: true);
-    }
-
-    /// <summary>Forgets the product that waits, after a failure.</summary>
-    public void Drop() => _pending = null;
-
     /// <summary>output = norm(input), row by row.</summary>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
     {
-        Flush();
         // Many rows: several vectors a thread, and more rows at a time.
         int vectors = input.Rows >= 2 * device.Multiprocessors && !IsDeterministic ? 4 : 1;
         NormArguments arguments = new() { Input = input.Data, Output = output.Data, Gamma = weights.Gamma.Data, Beta = weights.Beta?.Data ?? 0, Epsilon = weights.Epsilon, Columns = input.Columns };
@@ -59,10 +34,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         if (!IsDeterministic && TryGemv(output, input, weights, activation, gated: false, accumulate)) return;
         if (ServedBySkinny(input.Rows, weights.Weight))
         {
-            NormedRows? normed = TakePending(input, weights.Weight);
-            Tensor prepared = normed?.Rows ?? Prepared(input, weights.Weight.Type);
-            if (Defers && accumulate && input.Norm is null && _skinny.Prepares(output, prepared.Rows, weights)) _pending = new PendingSum(output, prepared, weights, activation);
-            else RunSkinny(output, prepared, weights, activation, gated: false, accumulate, normed);
+            RunSkinny(output, Prepared(input, weights.Weight.Type), weights, activation, gated: false, accumulate);
             return;
         }
         Tensor rows = Prepared(input, weights.Weight.Type);
@@ -88,8 +60,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         if (!IsDeterministic && TryGemv(output, input, gateUp, activation, gated: true, accumulate: false)) return;
         if (ServedBySkinny(input.Rows, gateUp.Weight) && output.Columns % 8 == 0)
         {
-            NormedRows? normed = TakePending(input, gateUp.Weight);
-            RunSkinny(output, normed?.Rows ?? Prepared(input, gateUp.Weight.Type), gateUp, activation, gated: true, accumulate: false, normed);
+            RunSkinny(output, Prepared(input, gateUp.Weight.Type), gateUp, activation, gated: true, accumulate: false);
             return;
         }
         Tensor rows = Prepared(input, gateUp.Weight.Type);
@@ -101,7 +72,6 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>Rows normalized, in the type that a product with weights of <paramref name="type"/> takes.</summary>
     public Tensor Prepared(in LinearInput input, DType type)
     {
-        Flush();
         if (input.Norm is { } norm)
         {
             Tensor normed = scratch.Matrix(ScratchUse.Normed, type, input.Rows.Rows, input.Rows.Columns);
@@ -150,38 +120,20 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         Tensor weight = weights.Weight;
         bool fused = _gemv.Serves(input, weight);
         if (!fused && (input.Norm is null || !_gemv.Serves(new LinearInput(input.Rows), weight))) return false;
-        Flush();
         _gemv.Run(output, fused ? input : new LinearInput(Prepared(input, weight.Type)), weights, activation, gated, accumulate);
         return true;
-    }
-
-    // Queues the product that waits, together with the norm of its output where that is what comes next.
-    private NormedRows? TakePending(in LinearInput input, Tensor weight)
-    {
-        if (_pending is not { } pending) return null;
-        if (pending.Output.Data != input.Rows.Data || pending.Output.Rows != input.Rows.Rows || weight.Type != DType.BF16 || input.Norm is not { Kind: NormKind.Rms, Beta: null } norm)
-        {
-            Flush();
-            return null;
-        }
-        _pending = null;
-        int tiles = _skinny.TilesOf(pending.Output, pending.Input.Rows, pending.Weights);
-        Tensor rows = scratch.Matrix(ScratchUse.Normed, weight.Type, input.Rows.Rows, input.Rows.Columns);
-        NormedRows normed = new(rows, norm.Gamma.Data, norm.Epsilon, scratch.Get(ScratchUse.NormedSquares, (long)tiles * SkinnyProducts.MostRows * sizeof(float)), tiles);
-        _skinny.Run(pending.Output, pending.Input, pending.Weights, pending.Activation, gated: false, accumulate: true, next: normed);
-        return normed;
     }
 
     // Rows beyond what the kernel takes at once only come here where it serves every number of them.
     private bool ServedBySkinny(Tensor rows, Tensor weight) => _skinny.Serves(IsDeterministic ? 1 : rows.Rows, weight);
 
-    private void RunSkinny(Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate, NormedRows? normed = null)
+    private void RunSkinny(Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
         int most = IsDeterministic ? DeterministicRows : rows.Rows;
         for (int first = 0; first < rows.Rows; first += most)
         {
             int count = Math.Min(most, rows.Rows - first);
-            _skinny.Run(RowsOf(output, first, count), RowsOf(rows, first, count), weights, activation, gated, accumulate, normed);
+            _skinny.Run(RowsOf(output, first, count), RowsOf(rows, first, count), weights, activation, gated, accumulate);
         }
     }
 
@@ -223,8 +175,6 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         kernels.Get("matmul", "matmul", new KernelConstants { In = input.Type, Weight = weight.Type, Out = output.Type })
             .Launch(arguments, ((weight.Rows + Tile - 1) / Tile, (output.Rows + Tile - 1) / Tile, 1), threads: 256);
     }
-
-    private readonly record struct PendingSum(Tensor Output, Tensor Input, LinearWeights Weights, Activation Activation);
 
     [StructLayout(LayoutKind.Sequential)]
     private struct NormArguments

@@ -4,23 +4,21 @@ using FastGen.Kernels.Cuda.Compilation;
 
 namespace FastGen.Kernels.Cuda.Products;
 
-/// <summary>Products of experts with few visits each: experts_stream.cu.</summary>
+/// <summary>Products of experts on mma.sync, for devices without wgmma: experts_stream.cu.</summary>
 internal sealed class StreamedExperts(CudaDevice device, KernelLibrary kernels)
 {
     private const int BlockColumns = 32;
     private const int WarpsAMultiprocessor = 16;
     private const int SmallestOutputs = 16;
-    private const int BlockBytes = 512;
+    private const int PartialBytes = 512;
     private const int MostParts = 16;
+    private const int DepthWanted = 4;
 
-    // More tiles than these are kept in shared memory, by half as many warps with twice the registers.
-    private const int HeldTiles = 2;
+    // Mean visits up to which few experts have more than one tile of eight.
+    private const int FewVisits = 4;
 
-    // Registers of a thread for input, weights in flight and sums; with the rest they make 128, or 255.
-    private const int RegisterBudget = 104, LargeRegisterBudget = 216;
-
-    // Mean visits up to which few experts have more than one to four tiles of eight.
-    private static readonly int[] MeanVisits = [4, 10, 15, 22];
+    // Registers of a thread for input, weights in flight and sums; with the rest they make 128.
+    private const int RegisterBudget = 104;
 
     private readonly Dictionary<(int Columns, int Tiles, bool Whole), (int Warps, int Parts, int Depth)> _shapes = [];
 
@@ -33,12 +31,7 @@ internal sealed class StreamedExperts(CudaDevice device, KernelLibrary kernels)
     }
 
     /// <summary>Tiles of eight visits that pass at once, such that few experts have more visits, as far as they fit.</summary>
-    public int Tiles(ExpertWeights weights, int visitsEach)
-    {
-        int tiles = 1;
-        while (tiles < MeanVisits.Length && visitsEach > MeanVisits[tiles - 1] && Fits(weights, tiles + 1)) tiles++;
-        return tiles;
-    }
+    public int Tiles(ExpertWeights weights, int visitsEach) => visitsEach > FewVisits && Fits(weights, tiles: 2) ? 2 : 1;
 
     /// <summary>Parts that a plain product's columns are cut in, whose sums are apart.</summary>
     public int Parts(int columns, int tiles) => ShapeOf(columns, tiles, whole: false).Parts;
@@ -67,8 +60,8 @@ internal sealed class StreamedExperts(CudaDevice device, KernelLibrary kernels)
             Experts = experts,
             Outputs = output.Columns,
         };
-        int ctas = tiles > HeldTiles ? 1 : WarpsAMultiprocessor / warps;
-        kernels.Get("experts_stream", "experts_stream", constants).Launch(arguments, (device.Multiprocessors * ctas, 1, 1), warps * 32, SharedBytes(weight.Columns, warps, tiles, parts) + ((experts + 1) * sizeof(int)));
+        int ctas = WarpsAMultiprocessor / warps, sharedBytes = (2 * warps * tiles * PartialBytes) + ((experts + 1) * sizeof(int));
+        kernels.Get("experts_stream", "experts_stream", constants).Launch(arguments, (device.Multiprocessors * ctas, 1, 1), warps * 32, sharedBytes);
     }
 
     private bool Fits(ExpertWeights weights, int tiles) => ShapeOf(weights.GateUp.Columns, tiles, whole: true).Warps > 0 && ShapeOf(weights.Down.Columns, tiles, whole: false).Warps > 0;
@@ -78,29 +71,21 @@ internal sealed class StreamedExperts(CudaDevice device, KernelLibrary kernels)
     {
         if (_shapes.TryGetValue((columns, tiles, whole), out (int Warps, int Parts, int Depth) shape)) return shape;
         int all = (columns + BlockColumns - 1) / BlockColumns, best = int.MaxValue;
-        bool large = tiles > HeldTiles;
-        int warps = large ? (all >= 4 * 8 ? 8 : 0) : all >= 4 * 16 ? 16 : all >= 2 * 8 ? 8 : all >= 4 ? 4 : 2, wanted = large ? 8 : 4;
-        for (int parts = 1; warps > 0 && parts <= (whole ? 1 : MostParts); parts++)
+        int warps = all >= 4 * 16 ? 16 : all >= 2 * 8 ? 8 : all >= 4 ? 4 : 2;
+        for (int parts = 1; parts <= (whole ? 1 : MostParts); parts++)
         {
-            int blocks = Blocks(columns, warps, parts);
+            int blocks = (((all + parts - 1) / parts) + warps - 1) / warps;
             for (int depth = blocks; depth >= 1; depth--)
             {
-                int registers = (Math.Min(tiles, HeldTiles) * blocks * 4) + (depth * 8) + (tiles * 4);
                 bool divides = depth == blocks || (depth % 2 == 0 && blocks % depth == 0);
-                if (!divides || registers > (large ? LargeRegisterBudget : RegisterBudget) || SharedBytes(columns, warps, tiles, parts) > device.SharedBytesPerBlock - (4 << 10)) continue;
-                int cost = (16 * Math.Max(0, wanted - depth)) + (((warps * blocks * parts) - all) * 100 / all) + parts;
+                if (!divides || (tiles * blocks * 4) + (depth * 8) + (tiles * 4) > RegisterBudget) continue;
+                int cost = (16 * Math.Max(0, DepthWanted - depth)) + (((warps * blocks * parts) - all) * 100 / all) + parts;
                 if (cost < best) (best, shape) = (cost, (warps, parts, depth));
                 break;
             }
         }
         return _shapes[(columns, tiles, whole)] = shape;
     }
-
-    // Of 32 columns, a warp.
-    private static int Blocks(int columns, int warps, int parts) => ((((columns + BlockColumns - 1) / BlockColumns) + parts - 1) / parts + warps - 1) / warps;
-
-    private static int SharedBytes(int columns, int warps, int tiles, int parts) =>
-        warps * BlockBytes * ((2 * tiles) + (Math.Max(tiles - HeldTiles, 0) * Blocks(columns, warps, parts)));
 
     [StructLayout(LayoutKind.Sequential)]
     private struct StreamArguments

@@ -1,6 +1,6 @@
-// Products of one or two visits an expert: output = activation(gate) ⊙ up, or plain. As gemv.cu does it for one matrix: weights go straight into
-// registers, once; the warps of a CTA split the columns, and each lane keeps its part of the input in registers as F32. CTAs take even shares of the
-// outputs of all experts that have visits.
+// Products of a row with its experts: output = activation(gate) ⊙ up, or plain. As gemv.cu does it for one matrix: weights go straight into registers;
+// the warps of a CTA split the columns, and each lane keeps its part of the input in registers as F32. CTAs take even shares of the outputs of all
+// visits.
 #include "experts.cuh"
 
 #define WARPS SHAPE_A      // across the columns
@@ -21,7 +21,7 @@ struct GemvArguments {
 };
 
 KERNEL __launch_bounds__(THREADS, CTAS) experts_gemv(const GemvArguments a) {
-    extern __shared__ __align__(16) float sums[];   // [experts + 1] starts, then [rows of this CTA · ROWS][WARPS + 1]
+    extern __shared__ __align__(16) float sums[];   // [experts + 1] starts, then [rows of this CTA][WARPS + 1]
     int* starts = (int*)sums;
     float* parts = sums + a.experts + 1;
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, column = warp * VECTORS * 256 + lane * 8;
@@ -29,14 +29,14 @@ KERNEL __launch_bounds__(THREADS, CTAS) experts_gemv(const GemvArguments a) {
     let_next_start();   // gated: now that routing has ended, so that the next kernel finds `starts` before it waits
     load_starts(starts, a.starts, a.experts);
     __syncthreads();
-    i64 total = (i64)count_units(starts, a.experts, ROWS, lane) * a.outputs;
+    i64 total = (i64)count_units(starts, a.experts, 1, lane) * a.outputs;
     i64 at = total * blockIdx.x / gridDim.x, end = total * (blockIdx.x + 1) / gridDim.x;
     if (at == end) {
         wait_for_previous();
         return;
     }
     ExpertUnit unit;
-    unit.seek(starts, a.experts, ROWS, (int)(at / a.outputs), lane);
+    unit.seek(starts, a.experts, 1, (int)(at / a.outputs), lane);
 
     // Logical row 2i of a gated expert is gate i, 2i + 1 is up i.
     uint4 w[UNROLL][VECTORS];
@@ -54,61 +54,49 @@ KERNEL __launch_bounds__(THREADS, CTAS) experts_gemv(const GemvArguments a) {
     load(unit.expert, from * HALVES, to * HALVES - 1);
     if (!GATED) wait_for_previous();
     while (true) {
-        int expert = unit.expert, first = unit.first, visits = unit.end - first, rows = (to - from) * HALVES;
-        float x[ROWS][VECTORS * 8];
+        int expert = unit.expert, visit = unit.first, rows = (to - from) * HALVES;
+        const T_WEIGHT* input = a.input + (i64)(a.sources ? a.sources[visit] : visit) * COLUMNS + column;
+        float x[VECTORS * 8];
 #pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            int visit = first + min(r, visits - 1);
-            const T_WEIGHT* input = a.input + (i64)(a.sources ? a.sources[visit] : visit) * COLUMNS + column;
-#pragma unroll
-            for (int j = 0; j < VECTORS; j++) {
-                float* v = x[r] + j * 8;
-                if (EXACT || column + j * 256 < COLUMNS) load8(input + j * 256, v);
-                else for (int i = 0; i < 8; i++) v[i] = 0.f;
-            }
+        for (int j = 0; j < VECTORS; j++) {
+            if (EXACT || column + j * 256 < COLUMNS) load8(input + j * 256, x + j * 8);
+            else for (int i = 0; i < 8; i++) x[j * 8 + i] = 0.f;
         }
         at += to - from;
         bool more = at < end;
-        if (more) unit.advance(starts, a.experts, ROWS);
+        if (more) unit.advance(starts, a.experts, 1);
         int next = (int)min((i64)a.outputs, end - at);
         for (int row = 0; row < rows; row += UNROLL) {
-            float dots[UNROLL][ROWS];
+            float dots[UNROLL];
 #pragma unroll
             for (int u = 0; u < UNROLL; u++) {
-#pragma unroll
-                for (int r = 0; r < ROWS; r++) dots[u][r] = 0.f;
+                dots[u] = 0.f;
 #pragma unroll
                 for (int j = 0; j < VECTORS; j++) {
                     float v[8];
                     widen8<T_WEIGHT>(w[u][j], v);
 #pragma unroll
-                    for (int r = 0; r < ROWS; r++)
-#pragma unroll
-                        for (int i = 0; i < 8; i++) dots[u][r] = fmaf(v[i], x[r][j * 8 + i], dots[u][r]);
+                    for (int i = 0; i < 8; i++) dots[u] = fmaf(v[i], x[j * 8 + i], dots[u]);
                 }
             }
             if (row + UNROLL < rows) load(expert, from * HALVES + row + UNROLL, to * HALVES - 1);
             else if (more) load(unit.expert, 0, next * HALVES - 1);
 #pragma unroll
-            for (int u = 0; u < UNROLL; u++)
-#pragma unroll
-                for (int r = 0; r < ROWS; r++) {
-                    float v = warp_sum(dots[u][r]);
-                    if (lane == 0 && row + u < rows) parts[((row + u) * ROWS + r) * (WARPS + 1) + warp] = v;
-                }
+            for (int u = 0; u < UNROLL; u++) {
+                float v = warp_sum(dots[u]);
+                if (lane == 0 && row + u < rows) parts[(row + u) * (WARPS + 1) + warp] = v;
+            }
         }
         __syncthreads();
-        auto sum = [&](int row, int r) {
+        auto sum = [&](int row) {
             float v = 0.f;
-            for (int k = 0; k < WARPS; k++) v += parts[(row * ROWS + r) * (WARPS + 1) + k];
+            for (int k = 0; k < WARPS; k++) v += parts[row * (WARPS + 1) + k];
             return v;
         };
-        for (int i = threadIdx.x; i < (to - from) * ROWS; i += THREADS) {
-            int o = i / ROWS, r = i % ROWS;
-            if (r >= visits) continue;
-            float v = sum(o * HALVES, r);
-            if (GATED) v = activate<ACTIVATION>(v) * sum(o * 2 + 1, r);
-            a.output[(i64)(first + r) * a.outputs + from + o] = from_float<T_OUT>(v);
+        for (int i = threadIdx.x; i < to - from; i += THREADS) {
+            float v = sum(i * HALVES);
+            if (GATED) v = activate<ACTIVATION>(v) * sum(i * 2 + 1);
+            a.output[(i64)visit * a.outputs + from + i] = from_float<T_OUT>(v);
         }
         if (!more) break;
         from = 0;

@@ -1,16 +1,13 @@
 // Products of few rows an expert, on mma.sync: output = activation(gate) ⊙ up, or plain. Weights go straight from memory into registers in the
 // order that mma's operand wants: columns may be multiplied in any order, so a lane's 16 bytes of a weight row serve two steps. The warps of a CTA
-// split the columns, so that it reads whole rows, and keep their part of the input in registers, of more than 16 rows in shared memory, while the
-// tiles of 16 weight rows pass; a CTA takes an even share of all tiles of all experts that have visits. The columns may be cut in PARTS, whose sums
-// the next kernel adds.
+// split the columns, so that it reads whole rows, and keep their part of the input in registers while the tiles of 16 weight rows pass; a CTA takes
+// an even share of all tiles of all experts that have visits. The columns may be cut in PARTS, whose sums the next kernel adds.
 #include "experts.cuh"
 
 #define WARPS SHAPE_A       // across a part's columns
 #define TILES SHAPE_B       // of 8 rows of the input
 #define PARTS SHAPE_C
 #define DEPTH SHAPE_D       // blocks in flight a warp: BLOCKS, or an even divisor of it
-#define HELD (TILES < 2 ? TILES : 2)   // tiles in registers; a thread keeps the others in shared memory for itself
-#define CTAS (TILES > HELD ? 1 : 16 / WARPS)   // a multiprocessor
 #define THREADS (WARPS * 32)
 #define PART_BLOCKS (((COLUMNS + 31) / 32 + PARTS - 1) / PARTS)   // of 32 columns
 #define BLOCKS ((PART_BLOCKS + WARPS - 1) / WARPS)
@@ -41,11 +38,10 @@ struct Walk {
     }
 };
 
-KERNEL __launch_bounds__(THREADS, CTAS) experts_stream(const StreamArguments a) {
+KERNEL __launch_bounds__(THREADS, 16 / WARPS) experts_stream(const StreamArguments a) {
     extern __shared__ __align__(16) char shared[];
-    float4* partial = (float4*)shared;                                            // [2][WARPS][TILES][32]
-    uint4* kept = (uint4*)(partial + 2 * WARPS * TILES * 32) + threadIdx.x;       // [TILES - HELD][BLOCKS][THREADS]
-    int* starts = (int*)(kept - threadIdx.x + (TILES - HELD) * BLOCKS * THREADS);
+    float4* partial = (float4*)shared;                      // [2][WARPS][TILES][32]
+    int* starts = (int*)(partial + 2 * WARPS * TILES * 32);
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
     if (GATED) wait_for_previous();
     let_next_start();   // gated: now that routing has ended, so that the next kernel finds `starts` before it waits
@@ -83,7 +79,7 @@ KERNEL __launch_bounds__(THREADS, CTAS) experts_stream(const StreamArguments a) 
     for (int b = 0; b < DEPTH; b++) fetch(now.part, b);
     if (!GATED) wait_for_previous();
 
-    uint4 x[HELD][BLOCKS];
+    uint4 x[TILES][BLOCKS];
     auto load_input = [&](const Walk& at) {
         int column = first_column(at);
 #pragma unroll
@@ -92,15 +88,7 @@ KERNEL __launch_bounds__(THREADS, CTAS) experts_stream(const StreamArguments a) 
             bool here = visit < at.unit.end;
             const T_WEIGHT* row = a.input + (i64)(!here ? 0 : a.sources ? a.sources[visit] : visit) * COLUMNS + column;
 #pragma unroll
-            for (int b = 0; b < BLOCKS; b++) {
-                bool valid = here && inside(at.part, column + b * 32);
-                if (j < HELD) x[j % HELD][b] = valid ? *(const uint4*)(row + b * 32) : make_uint4(0, 0, 0, 0);
-                else copy16(shared_address(kept + ((j - HELD) * BLOCKS + b) * THREADS), valid ? row + b * 32 : a.input, valid);
-            }
-        }
-        if (TILES > HELD) {
-            commit_copies();
-            wait_for_copies<0>();
+            for (int b = 0; b < BLOCKS; b++) x[j][b] = here && inside(at.part, column + b * 32) ? *(const uint4*)(row + b * 32) : make_uint4(0, 0, 0, 0);
         }
     };
     load_input(now);
@@ -123,9 +111,8 @@ KERNEL __launch_bounds__(THREADS, CTAS) experts_stream(const StreamArguments a) 
                 u32 even[4] = {l.x, h.x, l.y, h.y}, odd[4] = {l.z, h.z, l.w, h.w};
 #pragma unroll
                 for (int j = 0; j < TILES; j++) {
-                    uint4 v = j < HELD ? x[j % HELD][b] : kept[((j - HELD) * BLOCKS + b) * THREADS];
-                    Mma<T_WEIGHT>::add(sums[j], even, v.x, v.y);
-                    Mma<T_WEIGHT>::add(sums[j], odd, v.z, v.w);
+                    Mma<T_WEIGHT>::add(sums[j], even, x[j][b].x, x[j][b].y);
+                    Mma<T_WEIGHT>::add(sums[j], odd, x[j][b].z, x[j][b].w);
                 }
             }
             if (b0 + DEPTH == BLOCKS) aim(now);

@@ -8,8 +8,9 @@
 #define WARPS 32
 #define ONE 1099511627776.f   // 2^40
 #define COPIES 4
-#define LISTED 4096
-#define REACHES 5              // 1, 2, 4, 8, 16 below the largest: beyond 28 a mass is 0
+#define LISTED 8               // tokens that a thread keeps at hand
+#define REACHES 6              // 1, 3, 6, 10, 15, 21 below the largest: beyond 28 a mass is 0
+#define REACH(r) (((r) + 1) * ((r) + 2) / 2)
 
 struct SampleArguments {
     Batch batch;
@@ -51,8 +52,7 @@ DEVICE u64 block_sum64(u64 v, u64* parts) {
 
 struct Shared {
     u64 histogram[COPIES][256];
-    float listed[LISTED];
-    int list_length;
+    float listed[LISTED][THREADS];   // a thread's own
     u64 parts[WARPS];
     u64 remaining, at_key;
     u32 digit;
@@ -145,8 +145,8 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
         };
         // What top-p drops at most of a mass.
         auto limit_of = [&](u64 total) { return min((u64)((1.0 - (double)p.top_p) * (double)total), total - 1); };
-        // Raises the floor, and with it `low`, to a power of two below the largest, yet so far that enough of the weight lies above: what select then
-        // goes through are few tokens. Gives the weight of all. Weights are 1 (counting, for top-k) or masses (for top-p).
+        // Raises the floor, and with it `low`, as near to the largest as a reach allows that holds enough of the weight: what select then goes
+        // through are few tokens. Gives the weight of all. Weights are 1 (counting, for top-k) or masses (for top-p).
         auto narrow = [&](bool counting) {
             u64 within[REACHES] = {}, total = 0;
             for_each_logit<THREADS>(logits, n, [&](float logit, int) {
@@ -154,16 +154,16 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
                 if (ordered(v) < low) return;
                 u64 weight = counting ? 1 : mass(v);
                 total += weight;
-                if (v < top - (1 << (REACHES - 1))) return;
+                if (v < top - REACH(REACHES - 1)) return;
 #pragma unroll
-                for (int r = 0; r < REACHES; r++) if (v >= top - (1 << r)) within[r] += weight;
+                for (int r = 0; r < REACHES; r++) if (v >= top - REACH(r)) within[r] += weight;
             });
             total = block_sum64(total, s.parts);
             u64 enough = counting ? (u64)p.top_k : total - limit_of(total);
 #pragma unroll
             for (int r = 0; r < REACHES; r++) {
                 if (block_sum64(within[r], s.parts) < enough) continue;
-                float floor = top - (1 << r);
+                float floor = top - REACH(r);
                 raise_floor(floor);
                 low = max(low, ordered(floor));
                 break;
@@ -174,8 +174,9 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
         // that key, and in s.at_key the key's weight.
         auto select = [&](u64 target, bool counting) {
             u32 prefix = 0, high = ordered(top);
-            bool listing = true, listed = false;   // the first pass lists what it finds; if there is room for all, later passes go through the list
-            if (tid == 0) { s.remaining = target; s.list_length = 0; }
+            bool listed = false;   // whether every thread keeps what it found in the last pass, for the next to go through
+            int length = 0;
+            if (tid == 0) s.remaining = target;
             for (int shift = 24; shift >= 0; shift -= 8) {
                 if (shift && low >> shift == high >> shift) { prefix = high >> shift << shift; continue; }   // all share this digit
                 for (int i = tid; i < COPIES * 256; i += THREADS) (&s.histogram[0][0])[i] = 0;
@@ -185,16 +186,17 @@ KERNEL __launch_bounds__(THREADS) sample(const SampleArguments a) {
                 auto add = [&](float v) {
                     u32 key = ordered(v);
                     if (key < low || (shift < 24 && (key >> (shift + 8)) != (prefix >> (shift + 8)))) return;
-                    if (listing) { int at = atomicAdd(&s.list_length, 1); if (at < LISTED) s.listed[at] = v; }
+                    if (!listed) { if (length < LISTED) s.listed[length][tid] = v; length++; }
                     if (held && digit != ((key >> shift) & 255)) { atomicAdd(&s.histogram[warp % COPIES][digit], held); held = 0; }
                     digit = (key >> shift) & 255;
                     held += counting ? 1 : mass(v);
                 };
-                if (listed) for (int i = tid; i < s.list_length; i += THREADS) add(s.listed[i]);
+                if (listed) for (int i = 0; i < length; i++) add(s.listed[i][tid]);
                 else for_each_logit<THREADS>(logits, n, [&](float logit, int) { add(value(logit)); });
                 if (held) atomicAdd(&s.histogram[warp % COPIES][digit], held);
-                __syncthreads();
-                if (listing) { listing = false; listed = s.list_length <= LISTED; }
+                bool overflows = __syncthreads_or(length > LISTED);
+                listed = !overflows;
+                if (overflows) length = 0;
                 if (warp == 0) {
                     // Lane l owns 8 digits, in the order of the walk.
                     u64 own[8], sum = 0;

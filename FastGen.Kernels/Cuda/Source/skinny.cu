@@ -3,8 +3,6 @@
 // BM is what spreads the weights evenly over the chip, so the last wgmma of a stage may read rows that are not the tile's; their sums are dropped.
 // Few tiles: SPLITS CTAs of a cluster share the columns and add up through distributed shared memory. Weights are on their way before the
 // previous kernel ends. Gated: a tile holds as many rows of the gate as of the up projection.
-// RMS norms cost no kernel between two products: the first of them (FUSED), which adds to the residual stream, also writes the new rows times the
-// norm's weight, in 16 bits, and their squares summed over each tile; the second (NORM) multiplies these rows and applies their factors to its sums.
 #include "wgmma.cuh"
 
 #define BM SHAPE_A          // a multiple of 8, gated of 16
@@ -20,26 +18,15 @@
 #define INPUT_OFFSET (BM * 128 * BLOCKS)
 #define PITCH (BM + 4)
 #define QUADS (OUTS / 4)    // of outputs, in a row of the tile
-#define QUAD_PITCH (!FUSED ? QUADS : QUADS <= 8 ? 8 : QUADS <= 16 ? 16 : 32)   // FUSED: a power of two lanes for a row
-#define SQUARES_PITCH 128   // most rows
 
 struct SkinnyArguments {
     TensorMap weight_map, input_map;
     T_OUT* output;        // [rows, outputs]
     const float* bias;
     int rows, outputs, columns;
-    int factor_tiles;           // NORM: tiles of the product before
-    const float* row_squares;   // NORM: [tiles of the product before, SQUARES_PITCH]
-    float epsilon;
-    const float* next_gamma;    // FUSED: of the norm that follows
-    T_WEIGHT* next_rows;        // FUSED: [rows, outputs]
-    float* next_squares;        // FUSED: [tiles, SQUARES_PITCH]
 };
 
 DEVICE void consumers_sync() { asm volatile("bar.sync 1, %0;" :: "n"(THREADS) : "memory"); }
-// The factors of the rows are there.
-DEVICE void publish_factors() { asm volatile("bar.arrive 2, %0;" :: "n"(THREADS + 32) : "memory"); }
-DEVICE void await_factors() { asm volatile("bar.sync 2, %0;" :: "n"(THREADS + 32) : "memory"); }
 
 DEVICE void store4(float* p, const float (&v)[4]) { *(float4*)p = make_float4(v[0], v[1], v[2], v[3]); }
 template <class T> DEVICE void store4(T* p, const float (&v)[4]) { *(uint2*)p = make_uint2(Pair<T>::of(v[0], v[1]), Pair<T>::of(v[2], v[3])); }
@@ -49,10 +36,9 @@ template <class T> DEVICE void load4(const T* p, float (&v)[4]) {
     v[0] = Pair<T>::low(w.x); v[1] = Pair<T>::high(w.x); v[2] = Pair<T>::low(w.y); v[3] = Pair<T>::high(w.y);
 }
 
-KERNEL __launch_bounds__(THREADS + (NORM ? 64 : 32)) skinny(const __grid_constant__ SkinnyArguments a) {
+KERNEL __launch_bounds__(THREADS + 32) skinny(const __grid_constant__ SkinnyArguments a) {
     extern __shared__ __align__(1024) char unaligned[];
     __shared__ __align__(8) u64 barriers[2 * STAGES];
-    __shared__ float factors[NORM ? BN : 1];
     char* shared = (char*)(((u64)unaligned + 1023) & ~(u64)1023);
     u32 ring = shared_address(shared), full = shared_address(barriers), empty = full + 8 * STAGES;
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, rank = blockIdx.x % SPLITS, first = blockIdx.x / SPLITS * OUTS;
@@ -99,17 +85,6 @@ KERNEL __launch_bounds__(THREADS + (NORM ? 64 : 32)) skinny(const __grid_constan
     }
 
     wait_for_previous();
-    if (NORM && warp > 4 * GROUPS) {
-#pragma unroll
-        for (int row = lane; row < BN; row += 32) {
-            float squares = 0.f;
-#pragma unroll 16
-            for (int i = 0; i < a.factor_tiles; i++) squares += a.row_squares[i * SQUARES_PITCH + row];
-            factors[NORM ? row : 0] = rsqrtf(squares / a.columns + a.epsilon);
-        }
-        publish_factors();
-        return;
-    }
     int tile_row = warp / 4 * HELD * 64;   // the warpgroup's first weight row of the tile
     float sums[HELD][BN / 2];
 #pragma unroll
@@ -142,18 +117,17 @@ KERNEL __launch_bounds__(THREADS + (NORM ? 64 : 32)) skinny(const __grid_constan
     }
 
     // The CTA's share of the rows, four outputs a turn. What they are added to is fetched while the sums travel.
-    constexpr int TURNS = ((BN + SPLITS - 1) / SPLITS * QUAD_PITCH + THREADS - 1) / THREADS;
-    int from = a.rows * rank / SPLITS * QUAD_PITCH + threadIdx.x, end = a.rows * (rank + 1) / SPLITS * QUAD_PITCH;
-    auto is_mine = [&](int v) { return v < end && (QUAD_PITCH == QUADS || v % QUAD_PITCH < QUADS) && first + v % QUAD_PITCH * 4 < a.outputs; };
-    float old[ACCUMULATE ? TURNS : 1][4], gamma[4] = {};
+    constexpr int TURNS = ((BN + SPLITS - 1) / SPLITS * QUADS + THREADS - 1) / THREADS;
+    int from = a.rows * rank / SPLITS * QUADS + threadIdx.x, end = a.rows * (rank + 1) / SPLITS * QUADS;
+    auto is_mine = [&](int v) { return v < end && first + v % QUADS * 4 < a.outputs; };
+    float old[ACCUMULATE ? TURNS : 1][4];
     if (ACCUMULATE) {
 #pragma unroll
         for (int turn = 0; turn < TURNS; turn++) {
             int v = from + turn * THREADS;
-            if (is_mine(v)) load4(a.output + (i64)(v / QUAD_PITCH) * a.outputs + first + v % QUAD_PITCH * 4, old[ACCUMULATE ? turn : 0]);
+            if (is_mine(v)) load4(a.output + (i64)(v / QUADS) * a.outputs + first + v % QUADS * 4, old[ACCUMULATE ? turn : 0]);
         }
     }
-    if (FUSED && first + threadIdx.x % QUAD_PITCH * 4 < a.outputs) load4(a.next_gamma + first + threadIdx.x % QUAD_PITCH * 4, gamma);
     // The finished tile goes through shared memory, [BN][PITCH]; the ring is free by now.
     float* tile = (float*)shared;
     consumers_sync();
@@ -164,7 +138,6 @@ KERNEL __launch_bounds__(THREADS + (NORM ? 64 : 32)) skinny(const __grid_constan
         for (int j = 0; j < BN / 2; j++)
             if (BM % (64 * GROUPS) == 0 || m + (j & 2) * 4 < BM) tile[((j >> 2) * 8 + (lane & 3) * 2 + (j & 1)) * PITCH + m + (j & 2) * 4] = sums[i][j];
     }
-    if (NORM) await_factors();
     if (SPLITS > 1) cluster_sync();
     else consumers_sync();
     auto total = [&](int row, int column, float (&t)[4]) {
@@ -178,34 +151,22 @@ KERNEL __launch_bounds__(THREADS + (NORM ? 64 : 32)) skinny(const __grid_constan
 #pragma unroll
             for (int q = 0; q < SPLITS; q++) { t[0] += parts[q].x; t[1] += parts[q].y; t[2] += parts[q].z; t[3] += parts[q].w; }
         }
-        if (NORM) for (int i = 0; i < 4; i++) t[i] *= factors[NORM ? row : 0];
     };
 #pragma unroll
     for (int turn = 0; turn < TURNS; turn++) {
-        int v = from + turn * THREADS, row = v / QUAD_PITCH, column = v % QUAD_PITCH * 4, output = first + column;
-        float squares = 0.f;
-        if (is_mine(v)) {
-            float values[4];
-            total(row, column, values);
-            if (a.bias) for (int i = 0; i < 4; i++) values[i] += a.bias[output + i];
-            for (int i = 0; i < 4; i++) values[i] = activate<ACTIVATION>(values[i]);
-            if (GATED) {
-                float up[4];
-                total(row, BM / 2 + column, up);
-                for (int i = 0; i < 4; i++) values[i] *= a.bias ? up[i] + a.bias[a.outputs + output + i] : up[i];
-            }
-            if (ACCUMULATE) for (int i = 0; i < 4; i++) values[i] += old[ACCUMULATE ? turn : 0][i];
-            store4(a.output + (i64)row * a.outputs + output, values);
-            if (FUSED) {
-                for (int i = 0; i < 4; i++) { squares += values[i] * values[i]; values[i] *= gamma[i]; }
-                store4(a.next_rows + (i64)row * a.outputs + output, values);
-            }
+        int v = from + turn * THREADS, row = v / QUADS, column = v % QUADS * 4, output = first + column;
+        if (!is_mine(v)) continue;
+        float values[4];
+        total(row, column, values);
+        if (a.bias) for (int i = 0; i < 4; i++) values[i] += a.bias[output + i];
+        for (int i = 0; i < 4; i++) values[i] = activate<ACTIVATION>(values[i]);
+        if (GATED) {
+            float up[4];
+            total(row, BM / 2 + column, up);
+            for (int i = 0; i < 4; i++) values[i] *= a.bias ? up[i] + a.bias[a.outputs + output + i] : up[i];
         }
-        if (FUSED) {   // a row's quads are lanes side by side
-#pragma unroll
-            for (int o = QUAD_PITCH / 2; o; o >>= 1) squares += __shfl_xor_sync(~0u, squares, o);
-            if (v < end && v % QUAD_PITCH == 0) a.next_squares[blockIdx.x / SPLITS * SQUARES_PITCH + row] = squares;
-        }
+        if (ACCUMULATE) for (int i = 0; i < 4; i++) values[i] += old[ACCUMULATE ? turn : 0][i];
+        store4(a.output + (i64)row * a.outputs + output, values);
     }
     if (SPLITS > 1) cluster_sync();
 }

@@ -101,6 +101,39 @@ internal sealed class CudaExpertTests(ExpertKernel? kernel, bool hopper) : CudaF
         }
     }
 
+    [TestCaseSource(nameof(Types))]
+    public void MixtureOfExperts_Deterministic_GivesARowTheSameBitsAloneAndAmongOthers(DType type)
+    {
+        const int Model = 264, Hidden = 56, Experts = 8, Rows = 90;
+        using CudaBackend backend = new(options: new CudaOptions { UseHopperInstructions = hopper, Deterministic = true });
+        ExpertWeights weights = new()
+        {
+            Router = new LinearWeights(OnDevice(type, Experts, Model)),
+            GateUp = OnDevice(type, Experts * 2 * Hidden, Model),
+            Down = OnDevice(type, Experts * Model, Hidden),
+            Experts = Experts,
+            TopK = 2,
+            NormalizeTopK = true,
+            Activation = Activation.Silu,
+        };
+        Tensor input = OnDevice(DType.F32, Rows, Model), output = backend.Allocate(DType.F32, Rows, Model), alone = backend.Allocate(DType.F32, 1, Model);
+        backend.MixtureOfExperts(output, new LinearInput(input), weights);
+        float[] together = Read(backend, output);
+        foreach (int row in (int[])[0, 1, 44, 89])
+        {
+            backend.Upload(new byte[Model * sizeof(float)], DType.F32, alone);
+            backend.MixtureOfExperts(alone, new LinearInput(input with { Data = input.Data + (row * Model * sizeof(float)), Rows = 1 }), weights);
+            Assert.That(Read(backend, alone), Is.EqualTo(together[(row * Model)..((row + 1) * Model)]), $"row {row}");
+        }
+
+        Tensor OnDevice(DType stored, int rows, int columns)
+        {
+            Tensor tensor = backend.AllocateWeights(stored, rows, columns);
+            backend.Upload(MemoryMarshal.AsBytes<float>(Values(stored, rows * columns, 2 / MathF.Sqrt(columns))), DType.F32, tensor);
+            return tensor;
+        }
+    }
+
     [TestCase(DType.F32, 5)]
     [TestCase(DType.BF16, 1)]
     [TestCase(DType.BF16, 5)]

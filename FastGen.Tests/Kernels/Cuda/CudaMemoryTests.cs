@@ -32,20 +32,28 @@ public sealed class CudaMemoryTests
     public async Task Step_ScratchCannotGrow_FailsItsRequestsWithTheSumsAndTheEngineGoesOn()
     {
         EngineOptions options = new() { TokenBudget = 64, CacheTokens = 1024, MaxSequences = 4 };
-        long prepared;
-        using (CudaBackend free = new())
+        SamplingParameters plain = SamplingParameters.Greedy with { MaxNewTokens = 8 };
+        async Task<long> BytesOfPlainRequests()
         {
-            using LlmEngine engine = new(ModelLoader.Load(DefaultModel.Folder, free).Model, [], options);
-            prepared = free.AllocatedBytes;
+            using CudaBackend unlimited = new();
+            using LlmEngine engine = new(ModelLoader.Load(DefaultModel.Folder, unlimited).Model, [], options);
+            await LlmEngineTests.Tokens(engine.Submit([1, 2, 3], plain));
+            return unlimited.AllocatedBytes;
         }
-        using CudaBackend backend = new(options: new CudaOptions { MemoryLimit = prepared });
+        // The first time products are timed, which takes buffers of its own.
+        await BytesOfPlainRequests();
+        using CudaBackend backend = new(options: new CudaOptions { MemoryLimit = await BytesOfPlainRequests() });
         using (LlmEngine engine = new(ModelLoader.Load(DefaultModel.Folder, backend).Model, [], options))
         {
+            List<int> expected = await LlmEngineTests.Tokens(engine.Submit([1, 2, 3], plain));
             for (int i = 0; i < 3; i++)
             {
-                GenerationException exception = (await Assert.ThrowsAsync<GenerationException>(async () => await LlmEngineTests.Tokens(engine.Submit([1, 2, 3], SamplingParameters.Greedy))))!;
+                // Log probabilities of logits that the draw changes need a copy of them.
+                GenerationRequest request = engine.Submit([1, 2, 3], plain with { LogProbabilities = true, MinNewTokens = 2, StopTokenIds = [5] });
+                GenerationException exception = (await Assert.ThrowsAsync<GenerationException>(async () => await LlmEngineTests.Tokens(request)))!;
                 Assert.That(exception.InnerException, Is.TypeOf<GenerationException>().With.InnerException.TypeOf<CudaOutOfMemoryException>());
                 Assert.That(exception.Message, Does.Match("no room for [0-9,]+ bytes of scratch: 0 of [0-9,]+ bytes are free"));
+                Assert.That(await LlmEngineTests.Tokens(engine.Submit([1, 2, 3], plain)), Is.EqualTo(expected));
             }
             LlmEngineTests.AssertIdle(engine);
         }

@@ -134,7 +134,7 @@ public sealed class CudaStepTests(bool hopper) : CudaStepFixture
         for (int step = 0; step < 3; step++) Step([.. Enumerable.Range(0, sequences).Select(slot => (slot, 1))]);
     }
 
-    // In a step a product that adds to the residual stream waits for the one after it, whose norm it prepares.
+    // Products in a step that add to the residual stream, each before one that norms it.
     [Test]
     public void Linear_SumsThenNorms_AgreesWithReference([Values(DType.BF16, DType.F16)] DType type, [Values(1, 5, 8, 27, 64, 100, 128)] int rows)
     {
