@@ -93,7 +93,10 @@ public interface IBackend : IDisposable
     /// <summary>output = activation(g) ⊙ u, where [g | u] = norm(input) · gateUpᵀ + bias and gateUp stacks the gate's rows over the up projection's.</summary>
     void GatedLinear(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation);
 
-    /// <summary>Normalizes and rotates q and k of each row [q | k | v] in place as the layer says, then writes k and v to the cache.</summary>
+    /// <summary>
+    /// Normalizes and rotates q and k of each row [q | k | v] as the layer says, then writes k and v to the cache. The rows keep q, in a form that
+    /// only this backend's <see cref="Attention"/> reads.
+    /// </summary>
     void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch);
 
     /// <summary>Causal paged attention of every row's query over its sequence's cached context, its own token included. output: [rows, query columns].</summary>

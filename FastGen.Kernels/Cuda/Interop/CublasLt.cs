@@ -10,6 +10,12 @@ internal static unsafe partial class CublasLt
     public const int ComputeF32 = 68;
     public const int Transpose = 1;
     public const int DescriptorTransposeA = 3;
+    public const int DescriptorEpilogue = 7;
+    public const int DescriptorBiasPointer = 8;
+    public const int EpilogueNone = 1;
+    public const int EpilogueBias = 4;
+    public const int EpilogueReluBias = 6;
+    public const int EpilogueGeluBias = 36;
     public const int PreferenceWorkspaceBytes = 1;
 
     private const string Library = CudaLibrary.ProductsImport;

@@ -21,11 +21,26 @@ internal sealed unsafe class CublasProducts : IDisposable
     public CublasProducts(CudaDevice device, CudaScratch scratch, ProductChoices choices) => (_device, _scratch, _choices) = (device, scratch, choices);
 
     /// <summary>output = input · weightᵀ, added to what it holds when <paramref name="accumulate"/>. False where cuBLASLt has no algorithm.</summary>
-    public bool TryMultiply(Tensor output, Tensor input, Tensor weight, bool accumulate)
+    public bool TryMultiply(Tensor output, Tensor input, Tensor weight, bool accumulate) => TryMultiply(output, input, weight, accumulate, Epilogue.None, 0);
+
+    /// <summary>output = activation(input · weightᵀ + bias); without an activation, added to what it holds when <paramref name="accumulate"/>. The bias has the output's type.</summary>
+    public bool TryMultiply(Tensor output, Tensor input, Tensor weight, Tensor bias, Activation activation, bool accumulate) =>
+        EpilogueOf(activation) is { } epilogue && (!accumulate || activation == Activation.None) && TryMultiply(output, input, weight, accumulate, epilogue, bias.Data);
+
+    public void Dispose()
     {
-        ProductShape shape = new(input.Rows, weight.Rows, weight.Columns, weight.Type, output.Type);
-        if (!_plans.TryGetValue(shape, out Plan? plan)) _plans[shape] = plan = Choose(shape, weight.Data, input.Data);
+        foreach (Plan? plan in _plans.Values) plan?.Dispose();
+        _plans.Clear();
+        if (_handle != 0) _ = CublasLt.cublasLtDestroy(_handle);
+        _handle = 0;
+    }
+
+    private bool TryMultiply(Tensor output, Tensor input, Tensor weight, bool accumulate, Epilogue epilogue, nint bias)
+    {
+        ProductShape shape = new(input.Rows, weight.Rows, weight.Columns, weight.Type, output.Type, epilogue);
+        if (!_plans.TryGetValue(shape, out Plan? plan)) _plans[shape] = plan = Choose(shape, weight.Data, input.Data, bias);
         if (plan is null) return false;
+        if (epilogue != Epilogue.None) plan.SetBias(bias);
         int status = Run(plan, plan.Algorithm, weight.Data, input.Data, output.Data, accumulate ? 1 : 0);
         if (status != 0)
         {
@@ -37,13 +52,13 @@ internal sealed unsafe class CublasProducts : IDisposable
         return true;
     }
 
-    public void Dispose()
+    private static Epilogue? EpilogueOf(Activation activation) => activation switch
     {
-        foreach (Plan? plan in _plans.Values) plan?.Dispose();
-        _plans.Clear();
-        if (_handle != 0) _ = CublasLt.cublasLtDestroy(_handle);
-        _handle = 0;
-    }
+        Activation.None => Epilogue.Bias,
+        Activation.Relu => Epilogue.ReluBias,
+        Activation.GeluTanh => Epilogue.GeluBias,
+        _ => null,
+    };
 
     private static int CudaType(DType type) => type switch
     {
@@ -100,7 +115,7 @@ internal sealed unsafe class CublasProducts : IDisposable
         return chosen;
     }
 
-    private Plan? Choose(ProductShape shape, nint weight, nint input)
+    private Plan? Choose(ProductShape shape, nint weight, nint input, nint bias)
     {
         if (_handle == 0)
         {
@@ -110,6 +125,7 @@ internal sealed unsafe class CublasProducts : IDisposable
             _workspace = _device.Allocate(WorkspaceBytes, MemoryUse.Scratch);
         }
         Plan plan = new(shape);
+        if (shape.Epilogue != Epilogue.None) plan.SetBias(bias);
         nint preference = 0;
         CublasLt.Check(CublasLt.cublasLtMatmulPreferenceCreate(&preference));
         try
@@ -134,7 +150,16 @@ internal sealed unsafe class CublasProducts : IDisposable
         }
     }
 
-    private readonly record struct ProductShape(int Rows, int Outputs, int Columns, DType Weight, DType Out);
+    // What follows the sums, by cuBLASLt's numbers.
+    private enum Epilogue
+    {
+        None = CublasLt.EpilogueNone,
+        Bias = CublasLt.EpilogueBias,
+        ReluBias = CublasLt.EpilogueReluBias,
+        GeluBias = CublasLt.EpilogueGeluBias,
+    }
+
+    private readonly record struct ProductShape(int Rows, int Outputs, int Columns, DType Weight, DType Out, Epilogue Epilogue);
 
     // In cuBLASLt's column-major terms: output [outputs, rows] = (weight [columns, outputs])ᵀ · input [columns, rows].
     private sealed class Plan : IDisposable
@@ -145,6 +170,8 @@ internal sealed unsafe class CublasProducts : IDisposable
             int transpose = CublasLt.Transpose;
             CublasLt.Check(CublasLt.cublasLtMatmulDescCreate(&operation, CublasLt.ComputeF32, CudaType(DType.F32)));
             CublasLt.Check(CublasLt.cublasLtMatmulDescSetAttribute(operation, CublasLt.DescriptorTransposeA, &transpose, sizeof(int)));
+            int epilogue = (int)shape.Epilogue;
+            CublasLt.Check(CublasLt.cublasLtMatmulDescSetAttribute(operation, CublasLt.DescriptorEpilogue, &epilogue, sizeof(int)));
             CublasLt.Check(CublasLt.cublasLtMatrixLayoutCreate(&weight, CudaType(shape.Weight), (ulong)shape.Columns, (ulong)shape.Outputs, shape.Columns));
             CublasLt.Check(CublasLt.cublasLtMatrixLayoutCreate(&input, CudaType(shape.Weight), (ulong)shape.Columns, (ulong)shape.Rows, shape.Columns));
             CublasLt.Check(CublasLt.cublasLtMatrixLayoutCreate(&output, CudaType(shape.Out), (ulong)shape.Outputs, (ulong)shape.Rows, shape.Outputs));
@@ -162,6 +189,9 @@ internal sealed unsafe class CublasProducts : IDisposable
         public MatmulHeuristic Algorithm { get; set; }
 
         public MatmulHeuristic FirstProposal { get; set; }
+
+        /// <summary>The bias of the next product.</summary>
+        public void SetBias(nint bias) => CublasLt.Check(CublasLt.cublasLtMatmulDescSetAttribute(Operation, CublasLt.DescriptorBiasPointer, &bias, (nuint)sizeof(nint)));
 
         public void Dispose()
         {

@@ -13,6 +13,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     private readonly CublasProducts _cublas = new(device, scratch, choices);
     private readonly GemvProducts _gemv = new(device, kernels);
     private readonly SkinnyProducts _skinny = new(device, kernels, options.Deterministic ? DeterministicRows : options.SkinnyRows);
+    private readonly Dictionary<(nint Data, DType Type), Tensor> _biases = [];
 
     /// <summary>Whether a weight matrix has one kernel at every number of rows, so that a row's bits do not depend on the others.</summary>
     public bool IsDeterministic => options.Deterministic;
@@ -41,6 +42,12 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         {
             Multiply(output, rows, weights.Weight, accumulate);
             return;
+        }
+        // cuBLASLt's activations are exact enough for results of 16 bits.
+        if (weights.Bias is { } bias && CanWrite(output.Type, weights.Weight.Type) && (activation == Activation.None || output.Type != DType.F32) && !IsDeterministic)
+        {
+            RequireShapes(output, rows, weights.Weight);
+            if (_cublas.TryMultiply(output, rows, weights.Weight, BiasIn(output.Type, bias), activation, accumulate)) return;
         }
         Tensor product = scratch.Matrix(ScratchUse.Product, DType.F32, output.Rows, weights.Outputs);
         Multiply(product, rows, weights.Weight, accumulate: false);
@@ -135,12 +142,25 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
 
     private static bool CanWrite(DType output, DType weight) => output == DType.F32 || output == weight;
 
+    private static void RequireShapes(Tensor output, Tensor input, Tensor weight)
+    {
+        if (input.Columns == weight.Columns && output.Columns == weight.Rows && output.Rows == input.Rows) return;
+        throw new ArgumentException($"[{input.Rows}, {input.Columns}] times the transpose of [{weight.Rows}, {weight.Columns}] does not give [{output.Rows}, {output.Columns}].", nameof(output));
+    }
+
+    // cuBLASLt adds a bias of the output's type.
+    private Tensor BiasIn(DType type, Tensor bias)
+    {
+        if (type == bias.Type) return bias;
+        if (_biases.TryGetValue((bias.Data, type), out Tensor converted)) return converted;
+        converted = new Tensor(device.Allocate((long)bias.Columns * type.Size(), MemoryUse.Activations), type, 1, bias.Columns);
+        Epilogue(converted, bias, bias: null, Activation.None, gated: false, accumulate: false);
+        return _biases[(bias.Data, type)] = converted;
+    }
+
     private void Multiply(Tensor output, Tensor input, Tensor weight, bool accumulate)
     {
-        if (input.Columns != weight.Columns || output.Columns != weight.Rows || output.Rows != input.Rows)
-        {
-            throw new ArgumentException($"[{input.Rows}, {input.Columns}] times the transpose of [{weight.Rows}, {weight.Columns}] does not give [{output.Rows}, {output.Columns}].", nameof(output));
-        }
+        RequireShapes(output, input, weight);
         if (!IsDeterministic && _cublas.TryMultiply(output, input, weight, accumulate)) return;
         MatmulArguments arguments = new()
         {

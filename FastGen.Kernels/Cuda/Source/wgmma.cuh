@@ -23,7 +23,6 @@
 #define SUMS_40(access, i) SUMS_32(access, i), SUMS_8(access, (i) + 32)
 #define SUMS_48(access, i) SUMS_32(access, i), SUMS_16(access, (i) + 32)
 #define SUMS_64(access, i) SUMS_32(access, i), SUMS_32(access, (i) + 32)
-#define SUMS_96(access, i) SUMS_64(access, i), SUMS_32(access, (i) + 64)
 #define SUMS_128(access, i) SUMS_64(access, i), SUMS_64(access, (i) + 64)
 
 // d[64 × N] += (or, to start, =) a[64 × 16] · b[N × 16]ᵀ, both from shared memory. R = N / 2 sums a lane; A and B number the operands after them.
