@@ -10,6 +10,9 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     private const int Tile = 64;
     private const int DeterministicRows = 128;
 
+    // Of more, the gemv's registers leave too few loads in flight; the tensor cores' kernel for eight rows takes less.
+    private const int GemvRows = 2;
+
     private readonly CublasProducts _cublas = new(device, scratch, choices);
     private readonly GemvProducts _gemv = new(device, kernels);
     private readonly SkinnyProducts _skinny = new(device, kernels, options.Deterministic ? DeterministicRows : options.SkinnyRows);
@@ -118,6 +121,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     private bool TryGemv(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
         Tensor weight = weights.Weight;
+        if (input.Rows.Rows > GemvRows && ServedBySkinny(input.Rows, weight)) return false;
         bool fused = _gemv.Serves(input, weight);
         if (!fused && (input.Norm is null || !_gemv.Serves(new LinearInput(input.Rows), weight))) return false;
         _gemv.Run(output, fused ? input : new LinearInput(Prepared(input, weight.Type)), weights, activation, gated, accumulate);
