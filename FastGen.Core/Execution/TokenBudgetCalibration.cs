@@ -26,7 +26,7 @@ public readonly record struct CalibrationPoint(int Tokens, TimeSpan Duration)
 /// </remarks>
 public sealed class TokenBudgetCalibration
 {
-    private const int SmallestStep = 64, Turns = 7;
+    private const int SmallestStep = 64, LeastTurns = 3, MostTurns = 7;
 
     /// <summary>Shares of the best throughput: enough while prompts queue up, and enough otherwise.</summary>
     private const double BusyShare = 0.98, QuietShare = 0.90;
@@ -39,7 +39,10 @@ public sealed class TokenBudgetCalibration
 
     private const int MostWithoutGain = 3;
 
-    private static readonly TimeSpan ShortStep = TimeSpan.FromMilliseconds(22), LongestStep = TimeSpan.FromMilliseconds(200), LongestMeasurement = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan ShortStep = TimeSpan.FromMilliseconds(22), LongestStep = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>Time spent on steps after which no further turn begins: of the first turns, and of those that only steady the figures, so that a small model loads at once.</summary>
+    private static readonly TimeSpan LongestMeasurement = TimeSpan.FromSeconds(2), LongestRefinement = TimeSpan.FromMilliseconds(250);
 
     private readonly CalibrationPoint[] _curve;
 
@@ -135,7 +138,7 @@ public sealed class TokenBudgetCalibration
             if (measured.Min() > LongestStep || withoutGain == MostWithoutGain) break;
             best = Math.Max(best, rate);
         }
-        for (int turn = 2; turn < Turns && spent < LongestMeasurement; turn++)
+        for (int turn = 2; turn < MostTurns && spent < (turn < LeastTurns ? LongestMeasurement : LongestRefinement); turn++)
         {
             for (int i = 0; i < sizes.Count; i++)
             {
