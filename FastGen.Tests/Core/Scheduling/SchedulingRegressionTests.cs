@@ -18,6 +18,7 @@ public sealed class SchedulingRegressionTests
         new("long prompts, short outputs", new SchedulerLimits(TokenBudget: 2048, MaxSequences: 64), Blocks: 20_000, Requests: 256, Prompt: (1800, 3400), Output: (40, 80)) { Clients = 32 },
         new("long outputs, many clients", new SchedulerLimits(TokenBudget: 512, MaxSequences: 128), Blocks: 20_000, Requests: 300, Prompt: (300, 700), Output: (200, 600)) { Clients = 128 },
         new("small cache", new SchedulerLimits(TokenBudget: 512, MaxSequences: 64, WatermarkBlocks: 6), Blocks: 600, Requests: 200, Prompt: (100, 700), Output: (100, 300)) { Clients = 48 },
+        new("tiny cache, long outputs", new SchedulerLimits(TokenBudget: 512, MaxSequences: 16, WatermarkBlocks: 2), Blocks: 188, Requests: 300, Prompt: (20, 700), Output: (50, 300)) { MeanGap = 80_000 },
         new("burst of mixed lengths", new SchedulerLimits(TokenBudget: 1024, MaxSequences: 32, WatermarkBlocks: 10), Blocks: 1000, Requests: 250, Prompt: (10, 3000), Output: (1, 200)),
         new("sliding window", new SchedulerLimits(TokenBudget: 256, MaxSequences: 32, CacheWindow: 512), Blocks: 900, Requests: 150, Prompt: (50, 2500), Output: (50, 500)) { MeanGap = 40_000 },
         new("budget below the sequences", new SchedulerLimits(TokenBudget: 24, MaxSequences: 48), Blocks: 2000, Requests: 120, Prompt: (5, 120), Output: (20, 80)) { Clients = 48 },
@@ -144,6 +145,7 @@ public sealed class SchedulingRegressionTests
                 ["mean_time_to_first_token_us"] = _firstToken / _scenario.Requests / 1000,
                 ["mean_latency_us"] = _latency / _scenario.Requests / 1000,
                 ["p99_time_between_tokens_us"] = _between[_between.Count * 99 / 100] / 1000,
+                ["longest_time_between_tokens_us"] = _between[^1] / 1000,
             };
         }
 
