@@ -42,7 +42,7 @@ public sealed class TokenBudgetCalibration
     /// <summary>Rows that a tile of a GPU's products has: a step that fills its last tile by half takes as long as one that fills it.</summary>
     private const int TileRows = 128;
 
-    private static readonly TimeSpan ShortStep = TimeSpan.FromMilliseconds(22), LongestStep = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan ShortStep = TimeSpan.FromMilliseconds(22), LongestStep = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Time spent on steps after which no further turn begins: of the first turns, and of those that only steady the figures, so that a small model loads at once.</summary>
     private static readonly TimeSpan LongestMeasurement = TimeSpan.FromSeconds(2), LongestRefinement = TimeSpan.FromMilliseconds(250);
