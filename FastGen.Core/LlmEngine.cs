@@ -59,7 +59,7 @@ public sealed partial class LlmEngine : IDisposable
         KvCache cache = new(_backend, _shape, _backend.PrecisionFor(_shape.WeightType).KvCache, sizes.Blocks, options.BlockSize);
         _backend.Prepare(_shape, sizes.Limits);
         _runner = new ModelRunner(model, cache, new Activations(_backend, _shape, sizes.Limits));
-        StepWarmUp.Run(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext);
+        StepWarmUp.RunDecodes(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext);
         _blocks = new BlockAllocator(sizes.Blocks, options.BlockSize);
         int stepTokens = sizes.Limits.Tokens, quietTokens = 0;
         if (options.TokenBudget is null && options.Scheduler.SplitFuse)
@@ -69,6 +69,7 @@ public sealed partial class LlmEngine : IDisposable
             else (stepTokens, quietTokens) = (Calibration.TokenBudget, Calibration.QuietTokenBudget);
             Log.Calibrated(_logger, Calibration);
         }
+        StepWarmUp.RunPrompts(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext, _budgetController?.Budget ?? stepTokens);
         int watermark = (int)Math.Ceiling(options.Watermark * sizes.Blocks);
         _scheduler = new Scheduler(_blocks, new SchedulerLimits(stepTokens, options.MaxSequences, _shape.CacheWindow, watermark, quietTokens, options.Scheduler.SplitFuse));
         if (_budgetController is not null) _scheduler.TokenBudget = _budgetController.Budget;

@@ -3,41 +3,54 @@ using FastGen.Compute;
 namespace FastGen;
 
 /// <summary>
-/// Runs decode steps of all sizes at load, with short contexts and long ones, and one step that holds a prompt's chunk too, so that no request
-/// waits for a kernel to be compiled or a step to be recorded. What they write to the cache is overwritten before it is read.
+/// Runs decode steps of all sizes at load, with short contexts and long ones, one step that holds a prompt's chunk too, and prompts of growing length up to the token
+/// budget, so that no request waits for a kernel to be compiled, an algorithm to be chosen or a step to be recorded. What they write to the cache is
+/// overwritten before it is read.
 /// </summary>
 internal static class StepWarmUp
 {
     private const int ShortContext = 64, LongContext = 4096, CountStep = 8, Chunk = 64;
 
+    // Prompts: backends choose algorithms for row counts in such steps, and for large ones hardly any more.
+    private const int PromptStep = 128, MostPromptSteps = 8;
+
     // The first step of a kind compiles, the second records.
     private const int Turns = 2;
 
-    public static void Run(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int maxContext)
+    public static void RunDecodes(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int maxContext)
     {
         if (!backend.CompilesSteps) return;
         RaggedBatch batch = new(limits);
-        int[] drawn = new int[limits.Sequences];
         int most = Math.Min(limits.Sequences, limits.Tokens);
         foreach (int context in (int[])[Math.Min(ShortContext, maxContext), Math.Min(LongContext, maxContext)])
         {
             for (int count = 1; count <= most; count = count == most ? most + 1 : Math.Min(most, count < CountStep ? 2 * count : count + CountStep))
             {
-                for (int turn = 0; turn < Turns; turn++) Step(count, context, chunk: 0);
+                for (int turn = 0; turn < Turns; turn++) Step(backend, runner, batch, vocabulary, count, context, chunk: 0);
             }
             int beside = Math.Min(CountStep, Math.Min(limits.Sequences - 1, limits.Tokens / 2));
-            if (beside > 0) Step(beside, context, Math.Min(Chunk, Math.Min(limits.Tokens - beside, maxContext)));
+            if (beside > 0) Step(backend, runner, batch, vocabulary, beside, context, Math.Min(Chunk, Math.Min(limits.Tokens - beside, maxContext)));
         }
+    }
 
-        void Step(int decodes, int context, int chunk)
-        {
-            // The block tables are still empty: every context lies in block 0.
-            int[] blocks = new int[limits.BlocksPerSequence];
-            batch.Clear();
-            for (int slot = 0; slot < decodes; slot++) Add(batch, slot, [slot % vocabulary], context - 1, blocks);
-            if (chunk > 0) Add(batch, decodes, [.. Enumerable.Range(0, chunk).Select(i => i % vocabulary)], 0, blocks);
-            backend.Collect(runner.Submit(batch), drawn.AsSpan(0, batch.LogitRowCount));
-        }
+    /// <summary>Prompts alone, up to <paramref name="tokenBudget"/> tokens.</summary>
+    public static void RunPrompts(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int maxContext, int tokenBudget)
+    {
+        if (!backend.CompilesSteps) return;
+        RaggedBatch batch = new(limits);
+        int largest = Math.Min(tokenBudget, maxContext);
+        for (int i = 1; i <= MostPromptSteps && i * PromptStep < largest; i++) Step(backend, runner, batch, vocabulary, decodes: 0, context: 0, i * PromptStep);
+        Step(backend, runner, batch, vocabulary, decodes: 0, context: 0, largest);
+    }
+
+    // The block tables are still empty: every context lies in block 0.
+    private static void Step(IBackend backend, ModelRunner runner, RaggedBatch batch, int vocabulary, int decodes, int context, int chunk)
+    {
+        int[] blocks = new int[batch.Limits.BlocksPerSequence], drawn = new int[batch.Limits.Sequences];
+        batch.Clear();
+        for (int slot = 0; slot < decodes; slot++) Add(batch, slot, [slot % vocabulary], context - 1, blocks);
+        if (chunk > 0) Add(batch, decodes, [.. Enumerable.Range(0, chunk).Select(i => i % vocabulary)], 0, blocks);
+        backend.Collect(runner.Submit(batch), drawn.AsSpan(0, batch.LogitRowCount));
     }
 
     private static void Add(RaggedBatch batch, int slot, ReadOnlySpan<int> tokens, int position, ReadOnlySpan<int> blocks)

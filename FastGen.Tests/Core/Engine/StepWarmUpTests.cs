@@ -17,7 +17,16 @@ public sealed class StepWarmUpTests
     {
         List<(int Sequences, int Tokens)> steps = Load(compiles: true, sequences, budget).Steps;
         Assert.That(steps.Where(step => step.Sequences == step.Tokens).Select(step => step.Sequences).Distinct(), Is.EquivalentTo(expected));
-        Assert.That(steps.Exists(step => step.Tokens > step.Sequences), Is.EqualTo(sequences > 1), "A chunk beside decodes.");
+        Assert.That(steps.Exists(step => step.Sequences > 1 && step.Tokens > step.Sequences), Is.EqualTo(sequences > 1), "A chunk beside decodes.");
+    }
+
+    [TestCase(64, new[] { 64 })]
+    [TestCase(250, new[] { 128, 250 })]
+    [TestCase(1000, new[] { 128, 256 })]
+    public void Run_BackendThatCompilesSteps_RunsPromptsUpToTheBudgetOrTheContext(int budget, int[] expected)
+    {
+        List<(int Sequences, int Tokens)> steps = Load(compiles: true, sequences: 1, budget).Steps;
+        Assert.That(steps.Where(step => step.Tokens > step.Sequences).Select(step => step.Tokens), Is.EqualTo(expected));
     }
 
     [Test]
