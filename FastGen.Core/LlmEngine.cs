@@ -123,6 +123,7 @@ public sealed partial class LlmEngine : IDisposable
             Deadline = Stopwatch.GetTimestamp() + (prompt.Length * Stopwatch.Frequency / Scheduler.PromptRate),
             StopTokens = stopTokens,
             MinNewTokens = sampling.MinNewTokens,
+            RecomputeBeyond = _shape.RecomputeBeyond,
             Sampling = sampling.ForSlot(sampling.Seed ?? (ulong)Random.Shared.NextInt64(), prompt.Length),
         };
         if (!_commands.Writer.TryWrite(new Command(request.Sequence, Cancel: false))) throw Ended();
@@ -153,7 +154,11 @@ public sealed partial class LlmEngine : IDisposable
     {
         if (prompt.IsEmpty) throw new ArgumentException("The prompt is empty: give at least one token (a beginning-of-sequence token will do).", nameof(prompt));
         int limit = Math.Min(MaxContext - 1, _shape.MaxPrompt == 0 ? int.MaxValue : _shape.MaxPrompt);
-        if (prompt.Length > limit) throw new ArgumentException($"The prompt has {prompt.Length} tokens; at most {limit} fit (context {MaxContext}, one token is kept for the output). Shorten the prompt.", nameof(prompt));
+        if (prompt.Length > limit)
+        {
+            string reason = limit == MaxContext - 1 ? $"context {MaxContext}, one token is kept for the output" : "the model's dynamic rotary scaling lets texts grow longer, but not begin longer";
+            throw new ArgumentException($"The prompt has {prompt.Length} tokens; at most {limit} fit ({reason}). Shorten the prompt.", nameof(prompt));
+        }
         for (int i = 0; i < prompt.Length; i++)
         {
             if ((uint)prompt[i] >= (uint)_shape.VocabularySize) throw new ArgumentException($"Token {i} of the prompt is {prompt[i]}; the vocabulary has ids 0 to {_shape.VocabularySize - 1}.", nameof(prompt));

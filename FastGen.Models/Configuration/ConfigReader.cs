@@ -15,8 +15,14 @@ internal readonly record struct ConfigReader(string File, JsonElement Element, s
     /// <summary>Sizes above this are taken for damage.</summary>
     private const int LargestSize = 1 << 28;
 
+    /// <summary>True where the object has no field.</summary>
+    public bool IsEmpty => !Element.EnumerateObject().Any();
+
     /// <summary>True if one of the fields is present and not null.</summary>
     public bool Has(params ReadOnlySpan<string> names) => TryFind(names, out _, out _);
+
+    /// <summary>True if the field is present and null.</summary>
+    public bool IsNull(string name) => Element.TryGetProperty(name, out JsonElement value) && value.ValueKind == JsonValueKind.Null;
 
     /// <summary>A size or count that must be there, 1 or more.</summary>
     public int Size(params ReadOnlySpan<string> names) => SizeOrNull(names) ?? throw Missing(names[0]);
