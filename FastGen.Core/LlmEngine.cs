@@ -115,7 +115,7 @@ public sealed partial class LlmEngine : IDisposable
             if ((uint)id >= (uint)_shape.VocabularySize) throw new ArgumentOutOfRangeException(nameof(sampling), id, $"{nameof(SamplingParameters.StopTokenIds)} holds {id}; the vocabulary has ids 0 to {_shape.VocabularySize - 1}.");
         }
 
-        int maxTokens = MaxTokens(prompt.Length, sampling.MaxNewTokens);
+        int maxTokens = MaxTokens(prompt.Length, sampling);
         GenerationRequest request = new(prompt.Length, Math.Min(maxTokens - prompt.Length, 4096), _cancel);
         request.Sequence = new Sequence(prompt, maxTokens, _blocks.BlockSize)
         {
@@ -138,13 +138,17 @@ public sealed partial class LlmEngine : IDisposable
         if (Thread.CurrentThread != _thread) _thread.Join();
     }
 
-    private int MaxTokens(int promptLength, int? maxNewTokens)
+    private int MaxTokens(int promptLength, SamplingParameters sampling)
     {
-        long wanted = Math.Min(MaxContext, maxNewTokens is { } limit ? (long)promptLength + limit : long.MaxValue);
+        if (sampling.MaxLength <= promptLength)
+        {
+            throw new ArgumentException($"The prompt has {promptLength} tokens, but {nameof(SamplingParameters.MaxLength)} allows {sampling.MaxLength} with the output. Shorten the prompt, or raise it.", nameof(sampling));
+        }
+        long wanted = Math.Min(Math.Min(MaxContext, sampling.MaxLength ?? int.MaxValue), sampling.MaxNewTokens is { } limit ? (long)promptLength + limit : long.MaxValue);
         if (_scheduler.PeakBlocks((int)wanted) <= _blocks.TotalBlocks) return (int)wanted;
 
         int cacheTokens = _blocks.TotalBlocks * _blocks.BlockSize;
-        if (maxNewTokens is null && cacheTokens > promptLength) return cacheTokens;
+        if (sampling.MaxNewTokens is null && cacheTokens > promptLength) return cacheTokens;
         throw new ArgumentException(
             $"The request can grow to {wanted} tokens ({promptLength} of the prompt and {wanted - promptLength} new), but the key/value cache holds {cacheTokens}. " +
             $"Shorten the prompt, lower {nameof(SamplingParameters.MaxNewTokens)} or enlarge the cache.");
