@@ -22,6 +22,7 @@ public static partial class ModelLoader
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(backend);
         options ??= new ModelLoadOptions();
+        if (File.Exists(folder)) throw new ModelLoadException($"{folder}: is a file; give the folder that it lies in, with the model's config.json.");
         if (!Directory.Exists(folder)) throw new ModelLoadException($"{folder}: there is no such folder; give the folder that has the model's config.json.");
         ModelConfig config = ModelConfig.Read(Path.Combine(folder, "config.json"));
         RefuseQuantizerFiles(folder);

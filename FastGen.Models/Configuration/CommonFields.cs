@@ -58,9 +58,10 @@ internal static class CommonFields
     {
         ModelConfig config = Read(json, defaults);
         RotaryScaling rotary = RotaryReader.Read(json, config.HeadDim, config.MaxContext, defaults);
-        int extended = (int)Math.Clamp(Math.Floor(rotary.ExtendedContext(config.MaxContext)), config.MaxContext, LongestContext);
+        double extended = Math.Max(config.MaxContext, Math.Floor(rotary.ExtendedContext(config.MaxContext)));
+        if (extended > LongestContext) throw json.Wrong("max_position_embeddings", $"at most {LongestContext} when extended by the rotary factor");
         // A longer prompt would need the base of its own length for every token, not of each token's place.
-        return config with { Rotary = rotary, MaxContext = extended, MaxPrompt = rotary is DynamicRotaryScaling ? config.MaxContext : 0 };
+        return config with { Rotary = rotary, MaxContext = (int)extended, MaxPrompt = rotary is DynamicRotaryScaling ? config.MaxContext : 0 };
     }
 
     /// <summary>The intermediate size, which must be there for a dense MLP.</summary>

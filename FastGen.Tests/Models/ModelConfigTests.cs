@@ -138,6 +138,14 @@ public sealed class ModelConfigTests
         Assert.That(() => ModelConfig.Read(path), Throws.InstanceOf<UnsupportedModelException>().With.Message.Contains(method).And.Message.Contains("unquantized"));
     }
 
+    [TestCase("rope_scaling", """{"\ud800": 1}""")]
+    [TestCase("quantization_config", """{"\ud800": "x"}""")]
+    public void Read_HalfASurrogateInAName_IsRefused(string field, string value)
+    {
+        string path = Write(With(Llama, field, value));
+        Assert.That(() => ModelConfig.Read(path), Throws.InstanceOf<ModelLoadException>().With.Message.Contains(path).And.Message.Contains("surrogate"));
+    }
+
     [Test]
     public void Read_BrokenJson_NamesTheFile()
     {

@@ -207,6 +207,22 @@ public sealed class ModelLoaderTests
     public void Load_NoFolder_SaysSo() => Assert.That(() => Logits(Path.Combine(_folder, "absent")), Throws.InstanceOf<ModelLoadException>().With.Message.Contains("absent"));
 
     [Test]
+    public void Load_FileInPlaceOfTheFolder_SaysSo()
+    {
+        TinyLlama.Write(_folder);
+        Assert.That(() => Logits(Path.Combine(_folder, "config.json")), Throws.InstanceOf<ModelLoadException>().With.Message.Contains("is a file"));
+    }
+
+    [TestCase("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n")]
+    [TestCase("<!DOCTYPE html><html><body>Not found</body></html>")]
+    public void Load_SomethingElseInPlaceOfTheWeights_SaysWhatItMayBe(string content)
+    {
+        TinyLlama.Write(_folder);
+        File.WriteAllText(Path.Combine(_folder, "model.safetensors"), content);
+        AssertExplained("model.safetensors", "Git LFS pointer", "web page");
+    }
+
+    [Test]
     public void Load_QuantizersFileBesideTheConfig_IsRefused()
     {
         TinyLlama.Write(_folder);
@@ -241,6 +257,10 @@ public sealed class ModelLoaderTests
 
     [TestCase("""{"weight_map": {"a": "../other/model.safetensors"}}""", "other")]
     [TestCase("""{"weight_map": {"a": "C:\\model.safetensors"}}""", "folder")]
+    [TestCase("""{"weight_map": {"a": "D:model.safetensors"}}""", "folder")]
+    [TestCase("""{"weight_map": {"a": "."}}""", "folder")]
+    [TestCase("""{"weight_map": {"a": "\ud800"}}""", "folder")]
+    [TestCase("""{"weight_map": {"\ud800": "a"}}""", "surrogate")]
     [TestCase("""{"weight_map": {"a": 5}}""", "5")]
     [TestCase("""{"weight_map": {}}""", "empty")]
     [TestCase("""{"weight_map": []}""", "weight_map")]
