@@ -17,6 +17,7 @@ internal static class Qwen2Model
         return config with { Windows = CommonFields.ReadWindows(json, config.Layers, Window(json), layer => layer >= fullLayers) };
     }
 
-    /// <summary>The window, which counts only where use_sliding_window says so.</summary>
-    public static int? Window(ConfigReader json) => json.Flag("use_sliding_window", false) ? json.CountOrNull("sliding_window") ?? 4096 : null;
+    /// <summary>The window, which counts only where use_sliding_window says so; null in the file is none all the same.</summary>
+    public static int? Window(ConfigReader json) =>
+        json.Flag("use_sliding_window", false) && !json.IsNull("sliding_window") ? json.CountOrNull("sliding_window") ?? 4096 : null;
 }

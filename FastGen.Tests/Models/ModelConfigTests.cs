@@ -175,6 +175,22 @@ public sealed class ModelConfigTests
     }
 
     [Test]
+    public void Read_WindowNullThoughSwitchedOn_IsNone()
+    {
+        string qwen = With(With(Llama.Replace("LlamaForCausalLM", "Qwen2ForCausalLM", StringComparison.Ordinal), "use_sliding_window", "true"), "max_window_layers", "0");
+        Assert.Multiple(() =>
+        {
+            Assert.That(ModelConfig.Read(Write(With(qwen, "sliding_window", "null"))).Windows, Is.All.Zero);
+            Assert.That(ModelConfig.Read(Write(qwen)).Windows, Is.All.EqualTo(4096), "The class default.");
+        });
+    }
+
+    [TestCase("LlamaModel", "llama", "LlamaForCausalLM")]
+    [TestCase("FalconModel", "falcon", "FalconForCausalLM")]
+    public void Read_BaseModelSavedByItself_IsThatOfItsType(string architecture, string type, string expected) =>
+        Assert.That(ModelConfig.Read(Write(With(With(Llama, "architectures", $"[\"{architecture}\"]"), "model_type", $"\"{type}\""))).Architecture, Is.EqualTo(expected));
+
+    [Test]
     public void Read_MistralWithoutTheField_HasTheClassDefaultWindow()
     {
         string mistral = With(Llama.Replace("LlamaForCausalLM", "MistralForCausalLM", StringComparison.Ordinal), "max_position_embeddings", "8192");

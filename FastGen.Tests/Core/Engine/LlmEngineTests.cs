@@ -244,7 +244,7 @@ public sealed class LlmEngineTests
     {
         using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend()), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 32 });
         Assert.That(() => engine.Submit([1, 2, 3], SamplingParameters.Greedy with { MaxLength = 3 }), Throws.ArgumentException.With.Message.Contains("MaxLength"));
-        Assert.That(() => engine.Submit([1], SamplingParameters.Greedy with { MaxLength = 0 }), Throws.ArgumentException.With.Message.Contains("MaxLength"));
+        Assert.That(() => engine.Submit([1], SamplingParameters.Greedy with { MaxLength = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("MaxLength"));
     }
 
     [TestCase(-1)]
