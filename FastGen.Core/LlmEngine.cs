@@ -116,7 +116,7 @@ public sealed partial class LlmEngine : IDisposable
             if ((uint)id >= (uint)_shape.VocabularySize) throw new ArgumentOutOfRangeException(nameof(sampling), id, $"{nameof(SamplingParameters.StopTokenIds)} holds {id}; the vocabulary has ids 0 to {_shape.VocabularySize - 1}.");
         }
 
-        int maxTokens = MaxTokens(prompt.Length, sampling.MaxNewTokens);
+        int maxTokens = MaxTokens(prompt.Length, sampling);
         GenerationRequest request = new(prompt.Length, Math.Min(maxTokens - prompt.Length, 4096), _cancel);
         request.Sequence = new Sequence(prompt, maxTokens, _blocks.BlockSize)
         {
@@ -124,6 +124,7 @@ public sealed partial class LlmEngine : IDisposable
             Deadline = Stopwatch.GetTimestamp() + (prompt.Length * Stopwatch.Frequency / Scheduler.PromptRate),
             StopTokens = stopTokens,
             MinNewTokens = sampling.MinNewTokens,
+            RecomputeBeyond = _shape.RecomputeBeyond,
             Sampling = sampling.ForSlot(sampling.Seed ?? (ulong)Random.Shared.NextInt64(), prompt.Length),
         };
         if (!_commands.Writer.TryWrite(new Command(request.Sequence, Cancel: false))) throw Ended();
@@ -138,13 +139,17 @@ public sealed partial class LlmEngine : IDisposable
         if (Thread.CurrentThread != _thread) _thread.Join();
     }
 
-    private int MaxTokens(int promptLength, int? maxNewTokens)
+    private int MaxTokens(int promptLength, SamplingParameters sampling)
     {
-        long wanted = Math.Min(MaxContext, maxNewTokens is { } limit ? (long)promptLength + limit : long.MaxValue);
+        if (sampling.MaxLength <= promptLength)
+        {
+            throw new ArgumentException($"The prompt has {promptLength} tokens, but {nameof(SamplingParameters.MaxLength)} allows {sampling.MaxLength} with the output. Shorten the prompt, or raise it.", nameof(sampling));
+        }
+        long wanted = Math.Min(Math.Min(MaxContext, sampling.MaxLength ?? int.MaxValue), sampling.MaxNewTokens is { } limit ? (long)promptLength + limit : long.MaxValue);
         if (_scheduler.PeakBlocks((int)wanted) <= _blocks.TotalBlocks) return (int)wanted;
 
         int cacheTokens = _blocks.TotalBlocks * _blocks.BlockSize;
-        if (maxNewTokens is null && cacheTokens > promptLength) return cacheTokens;
+        if (sampling.MaxNewTokens is null && cacheTokens > promptLength) return cacheTokens;
         throw new ArgumentException(
             $"The request can grow to {wanted} tokens ({promptLength} of the prompt and {wanted - promptLength} new), but the key/value cache holds {cacheTokens}. " +
             $"Shorten the prompt, lower {nameof(SamplingParameters.MaxNewTokens)} or enlarge the cache.");
@@ -154,7 +159,11 @@ public sealed partial class LlmEngine : IDisposable
     {
         if (prompt.IsEmpty) throw new ArgumentException("The prompt is empty: give at least one token (a beginning-of-sequence token will do).", nameof(prompt));
         int limit = Math.Min(MaxContext - 1, _shape.MaxPrompt == 0 ? int.MaxValue : _shape.MaxPrompt);
-        if (prompt.Length > limit) throw new ArgumentException($"The prompt has {prompt.Length} tokens; at most {limit} fit (context {MaxContext}, one token is kept for the output). Shorten the prompt.", nameof(prompt));
+        if (prompt.Length > limit)
+        {
+            string reason = limit == MaxContext - 1 ? $"context {MaxContext}, one token is kept for the output" : "the model's dynamic rotary scaling lets texts grow longer, but not begin longer";
+            throw new ArgumentException($"The prompt has {prompt.Length} tokens; at most {limit} fit ({reason}). Shorten the prompt.", nameof(prompt));
+        }
         for (int i = 0; i < prompt.Length; i++)
         {
             if ((uint)prompt[i] >= (uint)_shape.VocabularySize) throw new ArgumentException($"Token {i} of the prompt is {prompt[i]}; the vocabulary has ids 0 to {_shape.VocabularySize - 1}.", nameof(prompt));

@@ -1,9 +1,10 @@
 using FastGen.Compute;
+using Microsoft.Extensions.Logging;
 
 namespace FastGen.Models;
 
 /// <summary>Loads models from folders in the form that Hugging Face publishes: config.json and safetensors files.</summary>
-public static class ModelLoader
+public static partial class ModelLoader
 {
     // Files that quantizers leave beside a config.json that does not mention them.
     private static readonly string[] QuantizerFiles = ["hf_quant_config.json", "quantize_config.json"];
@@ -21,10 +22,13 @@ public static class ModelLoader
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(backend);
         options ??= new ModelLoadOptions();
+        if (File.Exists(folder)) throw new ModelLoadException($"{folder}: is a file; give the folder that it lies in, with the model's config.json.");
         if (!Directory.Exists(folder)) throw new ModelLoadException($"{folder}: there is no such folder; give the folder that has the model's config.json.");
         ModelConfig config = ModelConfig.Read(Path.Combine(folder, "config.json"));
         RefuseQuantizerFiles(folder);
-        GenerationConfig generation = GenerationConfig.Read(Path.Combine(folder, "generation_config.json"), config);
+        string generationFile = Path.Combine(folder, "generation_config.json");
+        GenerationConfig generation = GenerationConfig.Read(generationFile, config);
+        if (generation.NotFollowed.Count > 0 && options.Logger is { } logger) LogNotFollowed(logger, generationFile, string.Join(", ", generation.NotFollowed));
         using SafetensorsCheckpoint checkpoint = SafetensorsCheckpoint.Open(folder);
         return new LoadedModel(Load(config, checkpoint, backend, options, cancellation), config, generation);
     }
@@ -47,4 +51,7 @@ public static class ModelLoader
             if (File.Exists(path)) throw new UnsupportedModelException(folder, "quantization", file, "weights in F32, F16 or BF16; get the model's unquantized files");
         }
     }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{File}: {Fields}: not supported, so generation with the model's defaults will differ from what its publisher meant.")]
+    private static partial void LogNotFollowed(ILogger logger, string file, string fields);
 }

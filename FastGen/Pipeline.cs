@@ -30,6 +30,8 @@ public sealed partial class Pipeline : IDisposable
         _chatTemplate = chatTemplate;
         Engine = engine;
         DefaultSampling = model.Generation.ToSamplingParameters();
+        // Without text there is none to stop at.
+        if (tokenizer is null) DefaultSampling = DefaultSampling with { StopStrings = [] };
     }
 
     /// <summary>The engine that runs the model: its sizes and statistics, and token ids without text.</summary>

@@ -30,6 +30,11 @@ public sealed record ModelShape
     /// <summary>Longest prompt in tokens, where it is less than the context (see dynamic rotary scaling); 0 for the context.</summary>
     public int MaxPrompt { get; init; }
 
+    /// <summary>
+    /// Length beyond which a sequence is computed anew from its first token, since all of it is then rotated by other frequencies (see longrope); 0 for never.
+    /// </summary>
+    public int RecomputeBeyond { get; init; }
+
     /// <summary>Columns of the embedding table where they differ from the residual stream (OPT-350m); 0 for the same.</summary>
     public int EmbeddingColumns { get; init; }
 

@@ -22,5 +22,6 @@ public abstract class CausalLM(IBackend backend, ModelShape shape)
     public abstract void Forward(in ForwardPass pass);
 
     /// <summary>Added to positions of a sequence to find its rows of the rotary table (longrope keeps two tables); 0 for most models.</summary>
+    /// <param name="promptLength">Tokens of the prompt, or of the whole sequence when it was computed anew beyond <see cref="ModelShape.RecomputeBeyond"/>.</param>
     public virtual int RotaryBase(int promptLength) => 0;
 }

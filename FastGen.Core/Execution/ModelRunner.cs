@@ -54,7 +54,7 @@ internal sealed class ModelRunner
         }
         ReadOnlySpan<int> blocks = sequence.Blocks.Entries;
         for (; sequence.SentBlocks < blocks.Length; sequence.SentBlocks++) batch.SetBlock(sequence.Slot, sequence.SentBlocks, blocks[sequence.SentBlocks]);
-        batch.AddSequence(sequence.Slot, sequence.Pending(tokens), sequence.ComputedTokens, blocks, _model.RotaryBase(sequence.PromptLength));
+        batch.AddSequence(sequence.Slot, sequence.Pending(tokens), sequence.ComputedTokens, blocks, _model.RotaryBase(sequence.RotaryLength));
         if (draws) batch.AddLogitRow(sequence.NewTokens < sequence.MinNewTokens ? sequence.StopTokens : []);
     }
 

@@ -116,6 +116,7 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
     {
         lock (_gate)
         {
+            CheckFirst(first);
             int count = Math.Min(target.Length, _count - first);
             _tokens.AsSpan(first, count).CopyTo(target);
             return count;
@@ -128,6 +129,7 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
     {
         lock (_gate)
         {
+            CheckFirst(first);
             if (_logProbabilities is null) return 0;
             int count = Math.Min(target.Length, _count - first);
             _logProbabilities.AsSpan(first, count).CopyTo(target);
@@ -210,6 +212,11 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
         _logProbabilities ??= new TokenLogProbabilities[_tokens.Length];
         if (_logProbabilities.Length < _tokens.Length) Array.Resize(ref _logProbabilities, _tokens.Length);
         _logProbabilities[_count] = logProbabilities;
+    }
+
+    private void CheckFirst(int first)
+    {
+        if ((uint)first > (uint)_count) throw new ArgumentOutOfRangeException(nameof(first), first, $"The first token to copy must be from 0 to {_count}, the number that have come.");
     }
 
     private void BeginWait(int known)

@@ -41,6 +41,9 @@ public sealed record SamplingParameters
     /// <summary>Tokens to generate at most; default 256. Null goes on up to the context limit.</summary>
     public int? MaxNewTokens { get; init; } = DefaultMaxNewTokens;
 
+    /// <summary>Tokens of prompt and output together at most; the prompt must leave room for one. Null, the default, for no limit but the context's.</summary>
+    public int? MaxLength { get; init; }
+
     /// <summary>Stop tokens are not drawn before this many new tokens; default 0.</summary>
     public int MinNewTokens { get; init; }
 
@@ -78,6 +81,7 @@ public sealed record SamplingParameters
         Require(float.IsFinite(PresencePenalty), nameof(PresencePenalty), PresencePenalty, "finite");
         Require(float.IsFinite(FrequencyPenalty), nameof(FrequencyPenalty), FrequencyPenalty, "finite");
         Require(MaxNewTokens is null or > 0, nameof(MaxNewTokens), MaxNewTokens ?? 0, "1 or more, or null for the context limit");
+        Require(MaxLength is null or > 1, nameof(MaxLength), MaxLength ?? 0, "2 or more (prompt and output), or null for the context limit");
         Require(MinNewTokens >= 0, nameof(MinNewTokens), MinNewTokens, "0 or more");
         Require(TopLogProbabilities is >= 0 and <= MaxTopLogProbabilities, nameof(TopLogProbabilities), TopLogProbabilities, $"from 0 to {MaxTopLogProbabilities} (0 wants none)");
         Require(MaxNewTokens is null || MinNewTokens <= MaxNewTokens, nameof(MinNewTokens), MinNewTokens, $"at most {nameof(MaxNewTokens)} ({MaxNewTokens})");

@@ -103,6 +103,7 @@ internal sealed class Scheduler
         step.Clear();
         int budget = StepBudget;
         bool starved = false;
+        RestartOutgrown();
         if (!_limits.SplitFuse)
         {
             Admit(step, ref budget);
@@ -111,7 +112,7 @@ internal sealed class Scheduler
         for (int i = 0; i < _running.Count && budget > 0; i++)
         {
             Sequence sequence = _running[i];
-            if (sequence.PendingTokens == 0) continue;
+            if (sequence.PendingTokens == 0 || sequence.HasOutgrownRotation) continue;
             while (!TrySchedule(sequence, step, ref budget))
             {
                 starved = true;
@@ -200,16 +201,31 @@ internal sealed class Scheduler
         return PeakBlocks(sequence.PendingTokens) <= _blocks.FreeBlocks - watermark;
     }
 
+    private void RestartOutgrown()
+    {
+        for (int i = _running.Count - 1; i >= 0; i--)
+        {
+            Sequence sequence = _running[i];
+            // The draw in flight has to be known first; the last one needs no more steps.
+            if (sequence.HasOutgrownRotation && sequence.StepsInFlight == 0 && sequence.PendingTokens > 0) Restart(i);
+        }
+    }
+
     private void PreemptYoungest()
     {
-        Sequence youngest = _running[^1];
-        _running.RemoveAt(_running.Count - 1);
-        _blocks.Free(youngest.Blocks);
-        _freeSlots.Push(youngest.Slot);
-        youngest.Restart();
-        _waiting.AddFirst(youngest.Node);
-        WaitingTokens += youngest.PendingTokens;
+        Restart(_running.Count - 1);
         Preemptions++;
+    }
+
+    private void Restart(int index)
+    {
+        Sequence sequence = _running[index];
+        _running.RemoveAt(index);
+        _blocks.Free(sequence.Blocks);
+        _freeSlots.Push(sequence.Slot);
+        sequence.Restart();
+        _waiting.AddFirst(sequence.Node);
+        WaitingTokens += sequence.PendingTokens;
     }
 
     // The first token that no collected step computed sees the window that ends with it; what lies before is never read again.

@@ -16,7 +16,7 @@ internal sealed class Sequence
     /// <param name="blockSize">Tokens in a cache block.</param>
     public Sequence(ReadOnlySpan<int> prompt, int maxTokens, int blockSize)
     {
-        PromptLength = TokenCount = prompt.Length;
+        PromptLength = RotaryLength = TokenCount = prompt.Length;
         MaxTokens = maxTokens;
         int expected = Math.Min(maxTokens, prompt.Length + 4096);
         _tokens = new int[expected];
@@ -28,6 +28,15 @@ internal sealed class Sequence
     public int PromptLength { get; }
 
     public int MaxTokens { get; }
+
+    /// <summary>See <see cref="Compute.ModelShape.RecomputeBeyond"/>.</summary>
+    public int RecomputeBeyond { get; init; }
+
+    /// <summary>The length that its rotation is chosen by: the prompt's, until it outgrows <see cref="RecomputeBeyond"/>.</summary>
+    public int RotaryLength { get; private set; }
+
+    /// <summary>True where what is cached of it was rotated for a shorter text: it has to start over.</summary>
+    public bool HasOutgrownRotation => RecomputeBeyond > 0 && RotaryLength <= RecomputeBeyond && TokenCount > RecomputeBeyond;
 
     public BlockTable Blocks { get; }
 
@@ -105,7 +114,8 @@ internal sealed class Sequence
     /// <summary>Forgets cached state: the sequence becomes a longer prompt, loses no token and is the first to run again.</summary>
     public void Restart()
     {
-        Debug.Assert(DrawsInFlight == 0 && StepsInFlight == 0, "Preemption waits for the step in flight.");
+        Debug.Assert(DrawsInFlight == 0 && StepsInFlight == 0, "A restart waits for the step in flight.");
+        if (HasOutgrownRotation) RotaryLength = TokenCount;
         ComputedTokens = CollectedTokens = 0;
         Deadline = long.MinValue;
         LeaveSlot();

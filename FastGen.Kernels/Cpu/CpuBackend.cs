@@ -10,15 +10,19 @@ namespace FastGen.Kernels.Cpu;
 /// </summary>
 public static class CpuBackend
 {
+    // Where a system refuses one more thread, the runtime ends the process.
+    private static readonly int MostThreads = Math.Max(256, 2 * Environment.ProcessorCount);
+
     /// <summary>Makes a backend for the widest vectors that the processor runs well.</summary>
     /// <param name="threads">Threads that compute, the caller's included; null for one on each physical core (each logical processor where the system does not tell cores apart).</param>
-    /// <exception cref="ArgumentOutOfRangeException"><paramref name="threads"/> is less than 1.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="threads"/> is less than 1, or many times what the machine has.</exception>
     public static IBackend Create(int? threads = null) => Create(threads, Widest());
 
     internal static IBackend Create(int? threads, VectorWidth width)
     {
         int count = threads ?? ProcessorTopology.PhysicalCores();
         if (count < 1) throw new ArgumentOutOfRangeException(nameof(threads), count, "At least one thread has to compute; leave it null for one on each physical core.");
+        if (count > MostThreads) throw new ArgumentOutOfRangeException(nameof(threads), count, $"At most {MostThreads} threads can compute; leave it null for one on each physical core.");
         return width switch
         {
             VectorWidth.Bits512 => new SimdBackend<Simd512, Vector512<float>>("AVX-512", count),

@@ -15,8 +15,14 @@ internal readonly record struct ConfigReader(string File, JsonElement Element, s
     /// <summary>Sizes above this are taken for damage.</summary>
     private const int LargestSize = 1 << 28;
 
+    /// <summary>True where the object has no field.</summary>
+    public bool IsEmpty => !Element.EnumerateObject().Any();
+
     /// <summary>True if one of the fields is present and not null.</summary>
     public bool Has(params ReadOnlySpan<string> names) => TryFind(names, out _, out _);
+
+    /// <summary>True if the field is present and null.</summary>
+    public bool IsNull(string name) => Element.TryGetProperty(name, out JsonElement value) && value.ValueKind == JsonValueKind.Null;
 
     /// <summary>A size or count that must be there, 1 or more.</summary>
     public int Size(params ReadOnlySpan<string> names) => SizeOrNull(names) ?? throw Missing(names[0]);
@@ -147,6 +153,22 @@ internal readonly record struct ConfigReader(string File, JsonElement Element, s
         return value.ValueKind == JsonValueKind.Object ? new ConfigReader(File, value, $"{Path}{name}.") : throw Wrong(name, value, "an object");
     }
 
+    /// <summary>True if the field is a text.</summary>
+    public bool IsText(string name) => Element.TryGetProperty(name, out JsonElement value) && value.ValueKind == JsonValueKind.String;
+
+    /// <summary>True if the field asks for something: it is neither absent, null, false, empty nor <paramref name="neutral"/>.</summary>
+    public bool Asks(string name, double neutral) => TryFind([name], out _, out JsonElement value) && value.ValueKind switch
+    {
+        JsonValueKind.False => false,
+        JsonValueKind.Number => !value.TryGetDouble(out double number) || number != neutral,
+        JsonValueKind.Array => value.GetArrayLength() > 0,
+        JsonValueKind.Object => value.EnumerateObject().Any(),
+        _ => true,
+    };
+
+    /// <summary>The field as the file has it, shortened; for messages.</summary>
+    public string RawValue(string name) => Element.TryGetProperty(name, out JsonElement value) ? Shorten(value) : "absent";
+
     /// <summary>Refuses the model unless the flag is absent or has the supported value.</summary>
     public void RequireFlag(string name, bool supported)
     {
@@ -156,16 +178,13 @@ internal readonly record struct ConfigReader(string File, JsonElement Element, s
     /// <summary>Refuses the model where the field is present and neither null, false nor 0: the arithmetic that it asks for does not exist here.</summary>
     public void RequireAbsent(string name)
     {
-        if (!TryFind([name], out _, out JsonElement value) || value.ValueKind == JsonValueKind.False) return;
-        if (value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double number) && number == 0) return;
-        throw Unsupported(name, "models without it");
+        if (Asks(name, neutral: 0)) throw Unsupported(name, "models without it");
     }
 
     /// <summary>The exception for a field whose value is not supported.</summary>
     public UnsupportedModelException Unsupported(string name, string supported)
     {
-        string value = Element.TryGetProperty(name, out JsonElement element) ? Shorten(element) : "absent";
-        return new UnsupportedModelException(File, Path + name, value, supported);
+        return new UnsupportedModelException(File, Path + name, RawValue(name), supported);
     }
 
     /// <summary>The exception for a field that must be there.</summary>

@@ -1,6 +1,6 @@
 namespace FastGen.Models;
 
-/// <summary>What a family's configuration class in transformers takes where config.json says nothing.</summary>
+/// <summary>What a family's configuration class in transformers takes where config.json says nothing, and what it calls its fields.</summary>
 internal sealed record FamilyDefaults
 {
     /// <summary>max_position_embeddings.</summary>
@@ -9,8 +9,14 @@ internal sealed record FamilyDefaults
     /// <summary>Epsilon of the norms.</summary>
     public required float NormEpsilon { get; init; }
 
+    /// <summary>The field that holds it; null where the family cannot change it.</summary>
+    public string? NormEpsilonField { get; init; } = "rms_norm_eps";
+
     /// <summary>Name of the MLP's function.</summary>
     public string Activation { get; init; } = "silu";
+
+    /// <summary>The field that holds it.</summary>
+    public string ActivationField { get; init; } = "hidden_act";
 
     /// <summary>Base of the rotary frequencies.</summary>
     public double Theta { get; init; } = 10_000;
@@ -18,14 +24,14 @@ internal sealed record FamilyDefaults
     /// <summary>Share of a head that is rotated; null where the family rotates whole heads and can do nothing else.</summary>
     public double? RotaryFraction { get; init; }
 
-    /// <summary>original_max_position_embeddings for longrope; null where it must be given.</summary>
+    /// <summary>original_max_position_embeddings where the model's own field is absent; null for the one of the rotary parameters, or max_position_embeddings.</summary>
     public int? OriginalContext { get; init; }
 
     /// <summary>Whether the output projection is the embedding table.</summary>
     public bool TieWordEmbeddings { get; init; }
 
-    /// <summary>True where a missing num_key_value_heads means as many as query heads.</summary>
-    public bool KvHeadsOptional { get; init; }
+    /// <summary>Key/value heads where num_key_value_heads is absent; null for as many as query heads, which null in the file means for all.</summary>
+    public int? KvHeads { get; init; }
 
     /// <summary>True where sliding_window alone gives every layer a window.</summary>
     public bool HasWindow { get; init; }

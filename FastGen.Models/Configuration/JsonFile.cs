@@ -23,10 +23,12 @@ internal static class JsonFile
         }
         // The parser itself looks at the inside of texts only when they are asked for.
         if (!Utf8.IsValid(bytes)) throw new ModelLoadException($"{path}: is not valid UTF-8; get the file again.");
+        Memory<byte> json = bytes.AsMemory(bytes.AsSpan().StartsWith(Utf8Mark) ? Utf8Mark.Length : 0);
         JsonDocument document;
         try
         {
-            document = JsonDocument.Parse(bytes.AsMemory(bytes.AsSpan().StartsWith(Utf8Mark) ? Utf8Mark.Length : 0));
+            CheckNames(path, json.Span);
+            document = JsonDocument.Parse(json);
         }
         catch (JsonException exception)
         {
@@ -36,5 +38,23 @@ internal static class JsonFile
         string kind = document.RootElement.ValueKind.ToString();
         document.Dispose();
         throw new ModelLoadException($"{path}: the root must be a JSON object, but is {kind}.");
+    }
+
+    // An escape of half a surrogate pair is JSON, but no name that can be looked up or listed.
+    private static void CheckNames(string path, ReadOnlySpan<byte> json)
+    {
+        Utf8JsonReader reader = new(json);
+        while (reader.Read())
+        {
+            if (reader.TokenType != JsonTokenType.PropertyName || !reader.ValueIsEscaped) continue;
+            try
+            {
+                reader.GetString();
+            }
+            catch (InvalidOperationException exception)
+            {
+                throw new ModelLoadException($"{path}: the name of a field ends in half a surrogate pair (byte {reader.TokenStartIndex}); get the file again.", exception);
+            }
+        }
     }
 }

@@ -69,6 +69,9 @@ public record ModelConfig
     /// <summary>Longest prompt, where it is shorter than the context; else 0.</summary>
     internal int MaxPrompt { get; init; }
 
+    /// <summary>Tokens that a layer sees, where that is less than any sequence may have; else 0.</summary>
+    internal int WindowOf(int layer) => Windows[layer] < MaxContext ? Windows[layer] : 0;
+
     /// <summary>Columns of q.</summary>
     internal int QueryColumns => Heads * HeadDim;
 
@@ -87,7 +90,8 @@ public record ModelConfig
         HeadDim = HeadDim,
         MaxContext = MaxContext,
         MaxPrompt = MaxPrompt,
-        CacheWindow = Windows.Count > 0 && Windows.All(window => window > 0) ? Windows.Max() : 0,
+        RecomputeBeyond = Rotary?.RecomputeBeyond ?? 0,
+        CacheWindow = Windows.Count > 0 && Windows.All(window => window > 0 && window < MaxContext) ? Windows.Max() : 0,
         WeightType = weightType,
     };
 

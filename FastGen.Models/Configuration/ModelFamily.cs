@@ -26,29 +26,35 @@ internal sealed record ModelFamily(Func<ConfigReader, ModelConfig> ReadConfig, F
     /// <summary>True if a config.json names an architecture that has a family.</summary>
     public static bool IsSupported(JsonElement config) => TryFind(ArchitectureOf(new ConfigReader("config.json", config))) is not null;
 
-    /// <summary>The first of "architectures", else the one that model_type stands for.</summary>
+    /// <summary>The first of "architectures", else the one that model_type stands for, as it does where a base model (LlamaModel) was saved by itself.</summary>
     public static string ArchitectureOf(ConfigReader json)
     {
-        if (json.TextsOrNull("architectures") is [string first, ..]) return first;
-        string type = json.TextOrNull("model_type") ?? throw new ModelLoadException(
-            $"{json.File}: has neither architectures nor model_type, so the kind of model is unknown; add them, or get the model's own file again.");
-        return type switch
+        string? type = json.TextOrNull("model_type");
+        if (json.TextsOrNull("architectures") is [string first, ..])
         {
-            "llama" => "LlamaForCausalLM",
-            "mistral" => "MistralForCausalLM",
-            "mixtral" => "MixtralForCausalLM",
-            "qwen" => "QWenLMHeadModel",
-            "qwen2" => "Qwen2ForCausalLM",
-            "qwen2_moe" => "Qwen2MoeForCausalLM",
-            "qwen3" => "Qwen3ForCausalLM",
-            "qwen3_moe" => "Qwen3MoeForCausalLM",
-            "phi" => "PhiForCausalLM",
-            "phi3" => "Phi3ForCausalLM",
-            "falcon" or "RefinedWeb" or "RefinedWebModel" => "FalconForCausalLM",
-            "opt" => "OPTForCausalLM",
-            _ => type,
-        };
+            bool isBase = first.EndsWith("Model", StringComparison.Ordinal) && TryFind(first) is null;
+            return isBase && type is not null && ArchitectureFor(type) is var whole && TryFind(whole) is not null ? whole : first;
+        }
+        return ArchitectureFor(type ?? throw new ModelLoadException(
+            $"{json.File}: has neither architectures nor model_type, so the kind of model is unknown; add them, or get the model's own file again."));
     }
+
+    private static string ArchitectureFor(string type) => type switch
+    {
+        "llama" => "LlamaForCausalLM",
+        "mistral" => "MistralForCausalLM",
+        "mixtral" => "MixtralForCausalLM",
+        "qwen" => "QWenLMHeadModel",
+        "qwen2" => "Qwen2ForCausalLM",
+        "qwen2_moe" => "Qwen2MoeForCausalLM",
+        "qwen3" => "Qwen3ForCausalLM",
+        "qwen3_moe" => "Qwen3MoeForCausalLM",
+        "phi" => "PhiForCausalLM",
+        "phi3" => "Phi3ForCausalLM",
+        "falcon" or "RefinedWeb" or "RefinedWebModel" => "FalconForCausalLM",
+        "opt" => "OPTForCausalLM",
+        _ => type,
+    };
 
     private static ModelFamily? TryFind(string architecture) => architecture switch
     {

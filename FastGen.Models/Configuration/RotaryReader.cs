@@ -12,10 +12,20 @@ internal static class RotaryReader
     /// <param name="defaults">The family's defaults.</param>
     public static RotaryScaling Read(ConfigReader json, int headDim, int maxContext, FamilyDefaults defaults)
     {
-        ConfigReader? scaling = json.ObjectOrNull("rope_parameters", "rope_scaling");
+        RotaryScaling scaling = ReadScheme(json, headDim, maxContext, defaults);
+        bool isFinite = double.IsFinite(scaling.AttentionFactor);
+        for (int section = 0; section < scaling.Sections; section++) isFinite &= Array.TrueForAll(scaling.Frequencies(section, maxContext), double.IsFinite);
+        if (isFinite) return scaling;
+        throw new ModelLoadException($"{json.File}: the rotary parameters (rope_theta {scaling.Theta}, {scaling.Dimensions} rotary dimensions) give frequencies that are not finite; get the model's own file again.");
+    }
+
+    private static RotaryScaling ReadScheme(ConfigReader json, int headDim, int maxContext, FamilyDefaults defaults)
+    {
+        // transformers takes an old field that says something before the new one.
+        ConfigReader? scaling = json.ObjectOrNull("rope_scaling") is { IsEmpty: false } old ? old : json.ObjectOrNull("rope_parameters");
         if (scaling is { } nested && nested.Has("full_attention", "sliding_attention"))
         {
-            throw json.Unsupported("rope_parameters", "one set of rotary parameters for all layers");
+            throw json.Unsupported(nested.Path.TrimEnd('.'), "one set of rotary parameters for all layers");
         }
         double theta = scaling?.PositiveOrNull("rope_theta") ?? json.PositiveOrNull("rope_theta") ?? defaults.Theta;
         int dimensions = RotatedDimensions(json, scaling, headDim, defaults);
@@ -31,7 +41,7 @@ internal static class RotaryReader
             "dynamic" => new DynamicRotaryScaling(theta, dimensions, parameters.Positive("factor"), maxContext),
             "llama3" => ReadLlama3(parameters, theta, dimensions, OriginalContext(json, parameters) ?? maxContext),
             "yarn" => ReadYarn(parameters, theta, dimensions, maxContext, OriginalContext(json, parameters) ?? maxContext),
-            "longrope" => ReadLong(json, parameters, theta, dimensions, maxContext, OriginalContext(json, parameters) ?? defaults.OriginalContext),
+            "longrope" => ReadLong(parameters, theta, dimensions, maxContext, LongOriginalContext(json, parameters, defaults) ?? maxContext),
             _ => throw parameters.Unsupported(parameters.Has("rope_type") ? "rope_type" : "type", SupportedTypes),
         };
     }
@@ -54,6 +64,10 @@ internal static class RotaryReader
     private static int? OriginalContext(ConfigReader json, ConfigReader parameters) =>
         json.SizeOrNull("original_max_position_embeddings") ?? parameters.SizeOrNull("original_max_position_embeddings");
 
+    // Phi-3's class always has the field of the model.
+    private static int? LongOriginalContext(ConfigReader json, ConfigReader parameters, FamilyDefaults defaults) =>
+        defaults.OriginalContext is { } original ? json.SizeOrNull("original_max_position_embeddings") ?? original : OriginalContext(json, parameters);
+
     private static Llama3RotaryScaling ReadLlama3(ConfigReader parameters, double theta, int dimensions, int original)
     {
         double low = parameters.Positive("low_freq_factor"), high = parameters.Positive("high_freq_factor");
@@ -73,9 +87,8 @@ internal static class RotaryReader
             parameters.Flag("truncate", true), parameters.PositiveOrNull("attention_factor") ?? suggested);
     }
 
-    private static LongRotaryScaling ReadLong(ConfigReader json, ConfigReader parameters, double theta, int dimensions, int maxContext, int? given)
+    private static LongRotaryScaling ReadLong(ConfigReader parameters, double theta, int dimensions, int maxContext, int original)
     {
-        int original = given ?? throw json.Missing("original_max_position_embeddings");
         double factor = parameters.PositiveOrNull("factor") ?? (double)maxContext / original;
         double temperature = factor <= 1 ? 1 : Math.Sqrt(1 + (Math.Log(factor) / Math.Log(original)));
         return new LongRotaryScaling(theta, dimensions, parameters.Positives("short_factor", dimensions / 2), parameters.Positives("long_factor", dimensions / 2),

@@ -14,11 +14,17 @@ internal record RotaryScaling(double Theta, int Dimensions)
     /// <summary>Number of sections.</summary>
     public virtual int Sections => 1;
 
+    /// <summary>Positions that it reaches, given max_position_embeddings.</summary>
+    public virtual double ExtendedContext(int maxContext) => maxContext;
+
     /// <summary>True where frequencies differ from position to position.</summary>
     public virtual bool VariesByPosition => false;
 
     /// <summary>The section that a sequence uses.</summary>
     public virtual int SectionFor(int promptLength) => 0;
+
+    /// <summary>Length beyond which a sequence that grew from a shorter prompt takes another section for all its tokens; 0 for never.</summary>
+    public virtual int RecomputeBeyond => 0;
 
     /// <summary>Radians that each pair of dimensions turns from one position to the next.</summary>
     public virtual double[] Frequencies(int section, int position) => Series(Theta);
@@ -30,6 +36,8 @@ internal record RotaryScaling(double Theta, int Dimensions)
 /// <summary>All frequencies divided by a factor (position interpolation).</summary>
 internal sealed record LinearRotaryScaling(double Theta, int Dimensions, double Factor) : RotaryScaling(Theta, Dimensions)
 {
+    public override double ExtendedContext(int maxContext) => Factor * maxContext;
+
     public override double[] Frequencies(int section, int position) => [.. Series(Theta).Select(frequency => frequency / Factor)];
 }
 
@@ -40,6 +48,8 @@ internal sealed record LinearRotaryScaling(double Theta, int Dimensions, double 
 internal sealed record DynamicRotaryScaling(double Theta, int Dimensions, double Factor, int OriginalContext) : RotaryScaling(Theta, Dimensions)
 {
     public override bool VariesByPosition => true;
+
+    public override double ExtendedContext(int maxContext) => Factor * maxContext;
 
     public override double[] Frequencies(int section, int position)
     {
@@ -71,6 +81,9 @@ internal sealed record YarnRotaryScaling(double Theta, int Dimensions, double Fa
 {
     public override double AttentionFactor => Temperature;
 
+    // Qwen's files name the context before the extension.
+    public override double ExtendedContext(int maxContext) => Factor * OriginalContext;
+
     public override double[] Frequencies(int section, int position)
     {
         (double low, double high) = (DimensionOf(FastRotations), DimensionOf(SlowRotations));
@@ -92,7 +105,10 @@ internal sealed record YarnRotaryScaling(double Theta, int Dimensions, double Fa
     private double DimensionOf(double rotations) => Dimensions * Math.Log(OriginalContext / (rotations * 2 * Math.PI)) / (2 * Math.Log(Theta));
 }
 
-/// <summary>LongRoPE (Ding et al. 2024): a divisor for each frequency, one set for prompts within the original context and one for longer ones.</summary>
+/// <summary>
+/// LongRoPE (Ding et al. 2024): a divisor for each frequency, one set for texts within the original context and one for longer ones. A text that grows
+/// past it is computed anew, as Phi-3's class in transformers does.
+/// </summary>
 internal sealed record LongRotaryScaling(double Theta, int Dimensions, IReadOnlyList<double> ShortFactors, IReadOnlyList<double> LongFactors, int OriginalContext, double Temperature)
     : RotaryScaling(Theta, Dimensions)
 {
@@ -101,6 +117,8 @@ internal sealed record LongRotaryScaling(double Theta, int Dimensions, IReadOnly
     public override int Sections => 2;
 
     public override int SectionFor(int promptLength) => promptLength > OriginalContext ? 1 : 0;
+
+    public override int RecomputeBeyond => OriginalContext;
 
     public override double[] Frequencies(int section, int position) =>
         [.. Series(Theta).Zip(section == 0 ? ShortFactors : LongFactors, (frequency, factor) => frequency / factor)];

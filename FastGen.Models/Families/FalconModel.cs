@@ -11,7 +11,15 @@ internal static class FalconModel
     public static ModelConfig ReadConfig(ConfigReader json)
     {
         json.RequireAbsent("apply_residual_connection_post_layernorm");
-        FamilyDefaults defaults = new() { MaxContext = 2048, NormEpsilon = 1e-5f, Activation = "gelu", TieWordEmbeddings = true, KvHeadsOptional = true };
+        FamilyDefaults defaults = new()
+        {
+            MaxContext = 2048,
+            NormEpsilon = 1e-5f,
+            NormEpsilonField = "layer_norm_epsilon",
+            Activation = "gelu",
+            ActivationField = "activation",
+            TieWordEmbeddings = true,
+        };
         // The first release marked the grouped form by n_head_kv alone.
         bool isGrouped = json.Flag("new_decoder_architecture", json.Has("n_head_kv")), isParallel = json.Flag("parallel_attn", true), alibi = json.Flag("alibi", false);
         bool multiQuery = json.Flag("multi_query", true), bias = json.Flag("bias", false);
@@ -79,15 +87,22 @@ internal static class FalconModel
         ];
     }
 
-    // Slopes of Press et al. (2022).
+    // Slopes of Press et al. (2022), in the 16 bits that Falcon was trained with.
     private static void FillSlopes(FalconConfig config, Span<float> slopes)
     {
         int power = 1 << (int)Math.Log2(config.Heads);
         for (int head = 0; head < config.Heads; head++)
         {
             double exponent = head < power ? -8.0 * (head + 1) / power : -4.0 * ((2 * (head - power)) + 1) / power;
-            slopes[head] = (float)Math.Pow(2, exponent) * config.AlibiScale;
+            slopes[head] = ToBFloat16((float)Math.Pow(2, exponent)) * config.AlibiScale;
         }
+    }
+
+    // Rounds to nearest, ties to even.
+    private static float ToBFloat16(float value)
+    {
+        uint bits = BitConverter.SingleToUInt32Bits(value);
+        return BitConverter.UInt32BitsToSingle((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF_0000);
     }
 
     /// <summary>What tells the forms apart.</summary>

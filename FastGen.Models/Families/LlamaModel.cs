@@ -8,13 +8,13 @@ internal static class LlamaModel
 {
     public static ModelConfig ReadConfig(ConfigReader json)
     {
-        ModelConfig config = CommonFields.ReadRotary(json, new FamilyDefaults { MaxContext = 2048, NormEpsilon = 1e-6f, KvHeadsOptional = true });
+        ModelConfig config = CommonFields.ReadRotary(json, new FamilyDefaults { MaxContext = 2048, NormEpsilon = 1e-6f });
         bool attentionBias = json.Flag("attention_bias", false);
         return config.RequireIntermediateSize(json) with { QkvBias = attentionBias, AttentionOutputBias = attentionBias, MlpBias = json.Flag("mlp_bias", false) };
     }
 
     public static ModelConfig ReadMistralConfig(ConfigReader json) =>
-        CommonFields.ReadRotary(json, new FamilyDefaults { MaxContext = 131072, NormEpsilon = 1e-6f, HasWindow = true, SlidingWindow = 4096 }).RequireIntermediateSize(json);
+        CommonFields.ReadRotary(json, new FamilyDefaults { MaxContext = 131072, NormEpsilon = 1e-6f, KvHeads = 8, HasWindow = true, SlidingWindow = 4096 }).RequireIntermediateSize(json);
 
     public static CausalLM Build(ModelConfig config, WeightReader weights) => LlamaParts.BuildModel(config, weights, (layer, index, rotary) => LlamaParts.Layer(
         config, layer,

@@ -5,11 +5,11 @@ internal static class MixtralModel
 {
     public static ModelConfig ReadConfig(ConfigReader json)
     {
-        ModelConfig common = CommonFields.ReadRotary(json, new FamilyDefaults { MaxContext = 131072, NormEpsilon = 1e-5f, Theta = 1e6, HasWindow = true }).RequireIntermediateSize(json);
+        ModelConfig common = CommonFields.ReadRotary(json, new FamilyDefaults { MaxContext = 131072, NormEpsilon = 1e-5f, Theta = 1e6, KvHeads = 8, HasWindow = true }).RequireIntermediateSize(json);
         return new ExpertConfig(common)
         {
-            Experts = json.Size("num_local_experts", "num_experts"),
-            ExpertsPerToken = json.Size("num_experts_per_tok"),
+            Experts = json.SizeOrNull("num_local_experts", "num_experts") ?? 8,
+            ExpertsPerToken = json.SizeOrNull("num_experts_per_tok") ?? 2,
             ExpertColumns = common.IntermediateSize,
             NormalizeTopK = true,
             SparseLayers = [.. Enumerable.Repeat(true, common.Layers)],
@@ -22,6 +22,6 @@ internal static class MixtralModel
         return LlamaParts.BuildModel(config, weights, (layer, index, rotary) => LlamaParts.Layer(
             config, layer,
             LlamaParts.Attention(config, layer["self_attn"], index, rotary),
-            new SparseMlp(LlamaParts.Experts(experts, layer["block_sparse_moe"], gate: "w1", up: "w3", down: "w2"))));
+            new SparseMlp(LlamaParts.Experts(experts, layer.Either("block_sparse_moe", "mlp"), gate: "w1", up: "w3", down: "w2"))));
     }
 }

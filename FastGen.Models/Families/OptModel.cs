@@ -10,8 +10,15 @@ internal static class OptModel
 
     public static ModelConfig ReadConfig(ConfigReader json)
     {
-        json.RequireFlag("layer_norm_elementwise_affine", true);
-        ModelConfig common = CommonFields.Read(json, new FamilyDefaults { MaxContext = 2048, NormEpsilon = 1e-5f, Activation = "relu", TieWordEmbeddings = true, KvHeadsOptional = true });
+        ModelConfig common = CommonFields.Read(json, new FamilyDefaults
+        {
+            MaxContext = 2048,
+            NormEpsilon = 1e-5f,
+            NormEpsilonField = null,
+            Activation = "relu",
+            ActivationField = "activation_function",
+            TieWordEmbeddings = true,
+        });
         if (common.IntermediateSize == 0) throw json.Missing("ffn_dim");
         bool bias = json.Flag("enable_bias", true), isPreNorm = json.Flag("do_layer_norm_before", true);
         return new OptConfig(common)
@@ -21,6 +28,7 @@ internal static class OptModel
             MlpBias = bias,
             IsPreNorm = isPreNorm,
             HasFinalNorm = isPreNorm && !json.Flag("_remove_final_layer_norm", false),
+            HasPlainNorms = !json.Flag("layer_norm_elementwise_affine", true),
             EmbeddingColumns = json.SizeOrNull("word_embed_proj_dim") ?? common.HiddenSize,
         };
     }
@@ -39,7 +47,7 @@ internal static class OptModel
         };
         DecoderLayer[] layers = [.. Enumerable.Range(0, config.Layers).Select(layer => ReadLayer(opt, decoder["layers"][layer], layer))];
         LanguageHead head = new(
-            opt.HasFinalNorm ? decoder.LayerNorm("final_layer_norm", config.HiddenSize, config.NormEpsilon) : null,
+            opt.HasFinalNorm ? Norm(opt, decoder, "final_layer_norm") : null,
             weights.Head(table, decoder.Path("embed_tokens.weight"), config))
         {
             Projection = isProjected ? decoder.Linear("project_out", opt.EmbeddingColumns, config.HiddenSize) : null,
@@ -57,12 +65,15 @@ internal static class OptModel
         Mlp feedForward = new(
             layer.Linear("fc1", config.IntermediateSize, config.HiddenSize, config.MlpBias),
             layer.Linear("fc2", config.HiddenSize, config.IntermediateSize, config.MlpBias), config.Activation);
-        NormWeights attentionNorm = layer.LayerNorm("self_attn_layer_norm", config.HiddenSize, config.NormEpsilon);
-        NormWeights feedForwardNorm = layer.LayerNorm("final_layer_norm", config.HiddenSize, config.NormEpsilon);
+        NormWeights attentionNorm = Norm(config, layer, "self_attn_layer_norm"), feedForwardNorm = Norm(config, layer, "final_layer_norm");
         return config.IsPreNorm
             ? new SequentialLayer(attentionNorm, self, feedForwardNorm, feedForward)
             : new PostNormLayer(self, attentionNorm, feedForward, feedForwardNorm);
     }
+
+    private static NormWeights Norm(OptConfig config, WeightReader parent, string name) => config.HasPlainNorms
+        ? parent.PlainLayerNorm(name, config.HiddenSize, config.NormEpsilon)
+        : parent.LayerNorm(name, config.HiddenSize, config.NormEpsilon);
 
     private sealed record OptConfig : ModelConfig
     {
@@ -74,6 +85,9 @@ internal static class OptModel
         public bool IsPreNorm { get; init; }
 
         public bool HasFinalNorm { get; init; }
+
+        /// <summary>Norms only normalize (Galactica).</summary>
+        public bool HasPlainNorms { get; init; }
 
         public int EmbeddingColumns { get; init; }
 

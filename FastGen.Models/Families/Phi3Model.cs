@@ -9,7 +9,6 @@ internal static class Phi3Model
         NormEpsilon = 1e-5f,
         RotaryFraction = 1,
         OriginalContext = 4096,
-        KvHeadsOptional = true,
         HasWindow = true,
     }).RequireIntermediateSize(json);
 

@@ -12,9 +12,9 @@ internal static class PhiModel
         {
             MaxContext = 2048,
             NormEpsilon = 1e-5f,
+            NormEpsilonField = "layer_norm_eps",
             Activation = "gelu_new",
             RotaryFraction = 0.5,
-            KvHeadsOptional = true,
         }).RequireIntermediateSize(json) with
         { QkvBias = true, AttentionOutputBias = true, MlpBias = true };
     }

@@ -12,11 +12,12 @@ internal static class Qwen2Model
     /// <param name="headDim">Columns of a head where the file does not say; null for hidden_size / num_attention_heads.</param>
     public static ModelConfig ReadDenseConfig(ConfigReader json, int? headDim = null)
     {
-        ModelConfig config = CommonFields.ReadRotary(json, new FamilyDefaults { MaxContext = 32768, NormEpsilon = 1e-6f, HeadDim = headDim });
+        ModelConfig config = CommonFields.ReadRotary(json, new FamilyDefaults { MaxContext = 32768, NormEpsilon = 1e-6f, KvHeads = 32, HeadDim = headDim });
         int fullLayers = json.CountOrNull("max_window_layers") ?? 28;
-        return config with { Windows = CommonFields.ReadWindows(json, config.Layers, config.MaxContext, Window(json), layer => layer >= fullLayers) };
+        return config with { Windows = CommonFields.ReadWindows(json, config.Layers, Window(json), layer => layer >= fullLayers) };
     }
 
-    /// <summary>The window, which counts only where use_sliding_window says so.</summary>
-    public static int? Window(ConfigReader json) => json.Flag("use_sliding_window", false) ? json.CountOrNull("sliding_window") ?? 4096 : null;
+    /// <summary>The window, which counts only where use_sliding_window says so; null in the file is none all the same.</summary>
+    public static int? Window(ConfigReader json) =>
+        json.Flag("use_sliding_window", false) && !json.IsNull("sliding_window") ? json.CountOrNull("sliding_window") ?? 4096 : null;
 }

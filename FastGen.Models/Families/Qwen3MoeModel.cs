@@ -6,15 +6,15 @@ internal static class Qwen3MoeModel
     public static ModelConfig ReadConfig(ConfigReader json)
     {
         bool bias = json.Flag("attention_bias", false);
-        ModelConfig common = CommonFields.ReadRotary(json, new FamilyDefaults { MaxContext = 32768, NormEpsilon = 1e-6f });
+        ModelConfig common = CommonFields.ReadRotary(json, new FamilyDefaults { MaxContext = 32768, NormEpsilon = 1e-6f, KvHeads = 4 });
         return new ExpertConfig(common)
         {
             QkvBias = bias,
             AttentionOutputBias = bias,
-            Windows = CommonFields.ReadWindows(json, common.Layers, common.MaxContext, Qwen2Model.Window(json)),
-            Experts = json.Size("num_experts", "num_local_experts"),
-            ExpertsPerToken = json.Size("num_experts_per_tok"),
-            ExpertColumns = json.Size("moe_intermediate_size"),
+            Windows = CommonFields.ReadWindows(json, common.Layers, Qwen2Model.Window(json)),
+            Experts = json.SizeOrNull("num_experts", "num_local_experts") ?? 128,
+            ExpertsPerToken = json.SizeOrNull("num_experts_per_tok") ?? 8,
+            ExpertColumns = json.SizeOrNull("moe_intermediate_size") ?? 768,
             NormalizeTopK = json.Flag("norm_topk_prob", false),
             SparseLayers = ExpertConfig.ReadSparseLayers(json, common.Layers),
         }.Check(json);

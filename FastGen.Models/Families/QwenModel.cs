@@ -9,11 +9,12 @@ internal static class QwenModel
     {
         json.RequireAbsent("visual");
         json.RequireAbsent("use_cache_quantization");
-        FamilyDefaults defaults = new() { MaxContext = 8192, NormEpsilon = 1e-6f, RotaryFraction = 1, KvHeadsOptional = true };
+        FamilyDefaults defaults = new() { MaxContext = 8192, NormEpsilon = 1e-6f, NormEpsilonField = "layer_norm_epsilon", RotaryFraction = 1 };
         ModelConfig common = CommonFields.Read(json, defaults).RequireIntermediateSize(json);
         if (common.IntermediateSize % 2 != 0) throw json.Wrong("intermediate_size", "even: it counts both halves of the gated MLP");
         RotaryScaling rotary = RotaryReader.Read(json, common.HeadDim, common.MaxContext, defaults) with { Theta = json.PositiveOrNull("rotary_emb_base") ?? defaults.Theta };
         int trainedContext = json.SizeOrNull("seq_length") ?? common.MaxContext;
+        if (trainedContext < 2) throw json.Wrong("seq_length", "2 or more");
         bool bias = !json.Flag("no_bias", true);
         return new QwenConfig(common)
         {

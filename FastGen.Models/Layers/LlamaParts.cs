@@ -40,7 +40,7 @@ internal static class LlamaParts
         mlp.Linear("down_proj", config.HiddenSize, config.IntermediateSize, config.MlpBias),
         config.Activation);
 
-    /// <summary>Routed experts under the names that they have in a family.</summary>
+    /// <summary>Routed experts under the names that they have in a family, or in the fused form that transformers 5 computes with and may save.</summary>
     /// <param name="config">The model.</param>
     /// <param name="moe">Where router and experts are.</param>
     /// <param name="gate">Name of a gate within an expert.</param>
@@ -53,8 +53,8 @@ internal static class LlamaParts
         return new ExpertWeights
         {
             Router = moe.Linear("gate", config.Experts, config.HiddenSize),
-            GateUp = experts.StackedMatrix(all.SelectMany(expert => new[] { ($"{expert}.{gate}", config.ExpertColumns), ($"{expert}.{up}", config.ExpertColumns) }), config.HiddenSize),
-            Down = experts.StackedMatrix(all.Select(expert => ($"{expert}.{down}", config.HiddenSize)), config.ExpertColumns),
+            GateUp = experts.FusedMatrices("gate_up_proj", config.Experts, 2 * config.ExpertColumns, config.HiddenSize) ?? experts.StackedMatrix(all.SelectMany(expert => new[] { ($"{expert}.{gate}", config.ExpertColumns), ($"{expert}.{up}", config.ExpertColumns) }), config.HiddenSize),
+            Down = experts.FusedMatrices("down_proj", config.Experts, config.HiddenSize, config.ExpertColumns) ?? experts.StackedMatrix(all.Select(expert => ($"{expert}.{down}", config.HiddenSize)), config.ExpertColumns),
             Experts = config.Experts,
             TopK = config.ExpertsPerToken,
             NormalizeTopK = config.NormalizeTopK,

@@ -12,7 +12,7 @@ internal sealed class SelfAttention(LinearWeights qkv, LinearWeights output, Att
         KvHeads = config.KvHeads,
         HeadDim = config.HeadDim,
         Scale = (float)(1 / Math.Sqrt(config.HeadDim)),
-        Window = config.Windows[layer],
+        Window = config.WindowOf(layer),
         Rotary = rotary?.Rows,
     };
 

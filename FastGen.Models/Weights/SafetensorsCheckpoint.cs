@@ -123,6 +123,6 @@ internal sealed class SafetensorsCheckpoint : Checkpoint
         string remedy = others.Any(name => name.EndsWith(".bin", StringComparison.Ordinal) || name.EndsWith(".pth", StringComparison.Ordinal))
             ? "pickled PyTorch files can run code and are not read; convert them to safetensors, or get the model's safetensors files"
             : "get the model's Hugging Face safetensors files";
-        return new ModelLoadException($"{folder}: has neither {SingleFile} nor {SafetensorsIndex.FileName}, but {found}; {remedy}.");
+        return new ModelLoadException($"{folder}: has neither {SingleFile} nor {SafetensorsIndex.FileName}, but has {found}; {remedy}.");
     }
 }

@@ -70,7 +70,7 @@ internal sealed class SafetensorsFile : IDisposable
         ulong length = BinaryPrimitives.ReadUInt64LittleEndian(prefix);
         if (length > SafetensorsHeader.MaxBytes)
         {
-            throw new ModelLoadException($"{path}: the header claims {length} bytes, more than the format's limit of {SafetensorsHeader.MaxBytes}; this is no safetensors file, or a damaged one.");
+            throw new ModelLoadException($"{path}: the header claims {length} bytes, more than the format's limit of {SafetensorsHeader.MaxBytes}; this is no safetensors file, or a damaged one; get it again (a Git LFS pointer or a web page in its place begins like this).");
         }
         long dataBytes = fileBytes - SafetensorsHeader.LengthBytes - (long)length;
         if (dataBytes < 0)

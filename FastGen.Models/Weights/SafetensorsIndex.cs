@@ -24,9 +24,9 @@ internal sealed record SafetensorsIndex(string Path, IReadOnlyDictionary<string,
         Dictionary<string, string> tensors = new(StringComparer.Ordinal);
         foreach (JsonProperty entry in map.EnumerateObject())
         {
-            string? shard = entry.Value.ValueKind == JsonValueKind.String ? entry.Value.GetString() : null;
-            // A name with a folder in it could lead out of the model's folder.
-            if (string.IsNullOrEmpty(shard) || shard.AsSpan().ContainsAny('/', '\\', '\0') || shard == "..")
+            string? shard = TextOf(entry.Value);
+            // A name with a folder or a drive in it could lead out of the model's folder.
+            if (string.IsNullOrEmpty(shard) || shard.AsSpan().ContainsAny("/\\:\0") || shard is "." or "..")
             {
                 throw new ModelLoadException($"{path}: weight_map['{entry.Name}'] is {entry.Value.GetRawText()}; it must be the name of a file in the same folder.");
             }
@@ -34,5 +34,18 @@ internal sealed record SafetensorsIndex(string Path, IReadOnlyDictionary<string,
         }
         if (tensors.Count == 0) throw new ModelLoadException($"{path}: 'weight_map' is empty; it is no safetensors index.");
         return new SafetensorsIndex(path, tensors);
+    }
+
+    // Null where it is none, or none that .NET can hold.
+    private static string? TextOf(JsonElement value)
+    {
+        try
+        {
+            return value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+        }
+        catch (InvalidOperationException)
+        {
+            return null;
+        }
     }
 }

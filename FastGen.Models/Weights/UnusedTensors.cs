@@ -12,7 +12,7 @@ internal static partial class UnusedTensors
     private const int NamesInWarning = 8;
 
     private static readonly string[] HarmlessEndings =
-        [".inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", ".masked_bias"];
+        [".inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", ".masked_bias", ".attn.bias", ".attention.bias", ".self_attn.bias", ".self_attention.bias", ".position_ids"];
 
     /// <summary>Checks what is left after a model was built.</summary>
     /// <exception cref="UnsupportedModelException">A layer has a tensor that nothing uses, or there are more layers than config.json says.</exception>

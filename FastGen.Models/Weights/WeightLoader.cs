@@ -10,6 +10,12 @@ namespace FastGen.Models;
 /// <param name="Count">How many are wanted.</param>
 internal readonly record struct RowSpan(string Name, int Rows, int First, int Count)
 {
+    /// <summary>Where the tensor has one dimension more: in how many groups its rows lie; 0 where it has not.</summary>
+    public int Groups { get; init; }
+
+    /// <summary>The shape that the tensor must have.</summary>
+    public long[] Shape(ReadOnlySpan<long> rowShape) => Groups == 0 ? [Rows, .. rowShape] : [Groups, Rows / Groups, .. rowShape];
+
     public static RowSpan All(string name, int rows) => new(name, rows, 0, rows);
 }
 
@@ -50,6 +56,9 @@ internal sealed class WeightLoader : IDisposable
 
     /// <summary>Names of tensors that nothing has asked for.</summary>
     public IEnumerable<string> Unused => Checkpoint.Names.Where(name => !_used.Contains(name));
+
+    /// <summary>Takes a tensor that the model does not read for used.</summary>
+    public void Disregard(string name) => _used.Add(name);
 
     /// <summary>Loads rows into a weight matrix.</summary>
     public Tensor LoadMatrix(ReadOnlySpan<RowSpan> spans, int columns)
@@ -141,7 +150,7 @@ internal sealed class WeightLoader : IDisposable
         StoredTensor[] stored = new StoredTensor[spans.Length];
         for (int i = 0; i < spans.Length; i++)
         {
-            stored[i] = Checkpoint.Require(spans[i].Name, [spans[i].Rows, .. rowShape]);
+            stored[i] = Checkpoint.Require(spans[i].Name, spans[i].Shape(rowShape));
             _used.Add(spans[i].Name);
         }
         return stored;

@@ -24,6 +24,9 @@ internal readonly record struct WeightReader(WeightLoader Loader, string Prefix 
     /// <summary>One level down where the checkpoint has that level, else here: a base model saved by itself lacks the outer name.</summary>
     public WeightReader Optional(string name) => Loader.Checkpoint.ContainsPrefix(Path(name)) ? this[name] : this;
 
+    /// <summary>One level down by the first of two names that the checkpoint has.</summary>
+    public WeightReader Either(string name, string other) => !Loader.Checkpoint.ContainsPrefix(Path(name)) && Loader.Checkpoint.ContainsPrefix(Path(other)) ? this[other] : this[name];
+
     /// <summary>A matrix that is multiplied by or looked up in, [rows, columns].</summary>
     public Tensor Matrix(string name, int rows, int columns) => Loader.LoadMatrix([RowSpan.All(Path(name) + ".weight", rows)], columns);
 
@@ -33,6 +36,13 @@ internal readonly record struct WeightReader(WeightLoader Loader, string Prefix 
         WeightReader self = this;
         return Loader.LoadMatrix([.. parts.Select(part => RowSpan.All(self.Path(part.Name) + ".weight", part.Rows))], columns);
     }
+
+    /// <summary>
+    /// Matrices of equal size, one under the other, that the checkpoint stores as one tensor [count, rows, columns]; null where it stores them apart.
+    /// </summary>
+    public Tensor? FusedMatrices(string name, int count, int rows, int columns) => Loader.Checkpoint.TryFind(Path(name), out _)
+        ? Loader.LoadMatrix([RowSpan.All(Path(name), checked(count * rows)) with { Groups = count }], columns)
+        : null;
 
     /// <summary>A table that is added, [rows, columns], F32.</summary>
     public Tensor Table(string name, int rows, int columns) => Loader.LoadTable([RowSpan.All(Path(name) + ".weight", rows)], columns);
@@ -70,6 +80,14 @@ internal readonly record struct WeightReader(WeightLoader Loader, string Prefix 
 
     /// <summary>A layer norm.</summary>
     public NormWeights LayerNorm(string name, int size, float epsilon) => new(NormKind.Layer, Vector(name + ".weight", size), Vector(name + ".bias", size), epsilon);
+
+    /// <summary>A layer norm that neither scales nor shifts; what a checkpoint stores for it all the same is left alone.</summary>
+    public NormWeights PlainLayerNorm(string name, int size, float epsilon)
+    {
+        Loader.Disregard(Path(name) + ".weight");
+        Loader.Disregard(Path(name) + ".bias");
+        return new NormWeights(NormKind.Layer, Loader.Compute(1, size, (_, values) => values.Fill(1)), Loader.Compute(1, size, (_, values) => values.Clear()), epsilon);
+    }
 
     /// <summary>
     /// The output projection. A tied one is the embedding table; a tensor that is stored all the same is taken where it differs, as transformers 5 does.

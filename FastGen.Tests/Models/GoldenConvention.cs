@@ -33,6 +33,8 @@ internal sealed record GoldenConvention(string Name, Func<ModelConfig, DType, Mo
 
         public override bool VariesByPosition => Exact.VariesByPosition;
 
+        public override int RecomputeBeyond => Exact.RecomputeBeyond;
+
         public override int SectionFor(int promptLength) => Exact.SectionFor(promptLength);
 
         public override double[] Frequencies(int section, int position) => [.. Exact.Frequencies(section, position).Select(frequency => Round((float)frequency))];

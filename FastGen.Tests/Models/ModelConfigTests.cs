@@ -115,6 +115,7 @@ public sealed class ModelConfigTests
     [TestCase("partial_rotary_factor", "0.5")]
     [TestCase("attn_logit_softcapping", "50.0")]
     [TestCase("rope_interleaved", "true")]
+    [TestCase("logits_scaling", "8.0")]
     [TestCase("architectures", "[\"GemmaForCausalLM\"]")]
     public void Read_UnsupportedValue_NamesFieldAndValue(string field, string value)
     {
@@ -135,6 +136,14 @@ public sealed class ModelConfigTests
     {
         string path = Write(With(Llama, field, value));
         Assert.That(() => ModelConfig.Read(path), Throws.InstanceOf<UnsupportedModelException>().With.Message.Contains(method).And.Message.Contains("unquantized"));
+    }
+
+    [TestCase("rope_scaling", """{"\ud800": 1}""")]
+    [TestCase("quantization_config", """{"\ud800": "x"}""")]
+    public void Read_HalfASurrogateInAName_IsRefused(string field, string value)
+    {
+        string path = Write(With(Llama, field, value));
+        Assert.That(() => ModelConfig.Read(path), Throws.InstanceOf<ModelLoadException>().With.Message.Contains(path).And.Message.Contains("surrogate"));
     }
 
     [Test]
@@ -166,6 +175,22 @@ public sealed class ModelConfigTests
     }
 
     [Test]
+    public void Read_WindowNullThoughSwitchedOn_IsNone()
+    {
+        string qwen = With(With(Llama.Replace("LlamaForCausalLM", "Qwen2ForCausalLM", StringComparison.Ordinal), "use_sliding_window", "true"), "max_window_layers", "0");
+        Assert.Multiple(() =>
+        {
+            Assert.That(ModelConfig.Read(Write(With(qwen, "sliding_window", "null"))).Windows, Is.All.Zero);
+            Assert.That(ModelConfig.Read(Write(qwen)).Windows, Is.All.EqualTo(4096), "The class default.");
+        });
+    }
+
+    [TestCase("LlamaModel", "llama", "LlamaForCausalLM")]
+    [TestCase("FalconModel", "falcon", "FalconForCausalLM")]
+    public void Read_BaseModelSavedByItself_IsThatOfItsType(string architecture, string type, string expected) =>
+        Assert.That(ModelConfig.Read(Write(With(With(Llama, "architectures", $"[\"{architecture}\"]"), "model_type", $"\"{type}\""))).Architecture, Is.EqualTo(expected));
+
+    [Test]
     public void Read_MistralWithoutTheField_HasTheClassDefaultWindow()
     {
         string mistral = With(Llama.Replace("LlamaForCausalLM", "MistralForCausalLM", StringComparison.Ordinal), "max_position_embeddings", "8192");
@@ -173,6 +198,68 @@ public sealed class ModelConfigTests
         {
             Assert.That(ModelConfig.Read(Write(mistral)).Windows, Is.All.EqualTo(4096));
             Assert.That(ModelConfig.Read(Write(With(mistral, "sliding_window", "null"))).Windows, Is.All.Zero);
+        });
+    }
+
+    [TestCase("LlamaForCausalLM", "null", 4)]
+    [TestCase("MistralForCausalLM", "null", 4)]
+    [TestCase("Qwen3ForCausalLM", "null", 4)]
+    public void Read_KeyValueHeadsNull_AreAsManyAsQueryHeads(string architecture, string value, int expected) =>
+        Assert.That(ModelConfig.Read(Write(With(Llama.Replace("LlamaForCausalLM", architecture, StringComparison.Ordinal), "num_key_value_heads", value))).KvHeads, Is.EqualTo(expected));
+
+    [TestCase("LlamaForCausalLM", 64)]
+    [TestCase("MistralForCausalLM", 8)]
+    [TestCase("MixtralForCausalLM", 8)]
+    [TestCase("Qwen2ForCausalLM", 32)]
+    [TestCase("Qwen2MoeForCausalLM", 16)]
+    [TestCase("Qwen3ForCausalLM", 32)]
+    [TestCase("Qwen3MoeForCausalLM", 4)]
+    public void Read_KeyValueHeadsAbsent_AreTheClassDefault(string architecture, int expected)
+    {
+        string json = Llama.Replace("LlamaForCausalLM", architecture, StringComparison.Ordinal).Replace("\"num_key_value_heads\": 2, ", "", StringComparison.Ordinal);
+        Assert.That(ModelConfig.Read(Write(With(With(json, "num_attention_heads", "64"), "hidden_size", "512"))).KvHeads, Is.EqualTo(expected));
+    }
+
+    [TestCase("LlamaForCausalLM", "layer_norm_eps", 1e-6f)]
+    [TestCase("LlamaForCausalLM", "rms_norm_eps", 0.5f)]
+    [TestCase("PhiForCausalLM", "rms_norm_eps", 1e-5f)]
+    [TestCase("PhiForCausalLM", "layer_norm_eps", 0.5f)]
+    [TestCase("FalconForCausalLM", "layer_norm_epsilon", 0.5f)]
+    public void Read_EpsilonOfTheNorms_HasTheFamilysName(string architecture, string field, float expected) =>
+        Assert.That(ModelConfig.Read(Write(With(Llama.Replace("LlamaForCausalLM", architecture, StringComparison.Ordinal), field, "0.5"))).NormEpsilon, Is.EqualTo(expected));
+
+    // Qwen names the context before the extension in both of its fields; other files name the whole one in the first.
+    [TestCase("""{"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512}""", 2048)]
+    [TestCase("""{"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}""", 512)]
+    [TestCase("""{"type": "linear", "factor": 2.5}""", 1280)]
+    [TestCase("""{"type": "llama3", "factor": 8.0, "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 64}""", 512)]
+    public void Read_ScaledRotation_ReachesTheExtendedContext(string scaling, int expected) =>
+        Assert.That(ModelConfig.Read(Write(With(Llama, "rope_scaling", scaling))).MaxContext, Is.EqualTo(expected));
+
+    [TestCase("""{"rope_type": "linear", "factor": 4.0}""", 4)]
+    [TestCase("{}", 2)]
+    [TestCase("null", 2)]
+    public void Read_BothFormsOfRotaryFields_TakesTheOldOneThatSaysSomething(string old, double divisor)
+    {
+        string json = With(With(Llama, "rope_parameters", """{"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}"""), "rope_scaling", old);
+        Assert.That(ModelConfig.Read(Write(json)).Rotary!.Frequencies(0, 0)[0], Is.EqualTo(1 / divisor));
+    }
+
+    [TestCase("""{"type": "yarn", "factor": 2.0, "rope_theta": 1}""")]
+    [TestCase("""{"type": "longrope", "factor": 2.0, "short_factor": [1, 1, 1, 1, 1, 1, 1, 1], "long_factor": [1, 1, 1, 1, 1, 1, 1, 1], "original_max_position_embeddings": 1}""")]
+    public void Read_RotationThatIsNotFinite_IsRefused(string scaling) =>
+        Assert.That(() => ModelConfig.Read(Write(With(Llama, "rope_scaling", scaling))), Throws.InstanceOf<ModelLoadException>().With.Message.Contains("finite"));
+
+    [Test]
+    public void Read_LongropeOfPhi3_TakesTheOriginalContextOfItsClass()
+    {
+        const string longrope = """{"type": "longrope", "short_factor": [1, 1, 1, 1, 1, 1, 1, 1], "long_factor": [2, 2, 2, 2, 2, 2, 2, 2], "original_max_position_embeddings": 64}""";
+        string llama = With(Llama, "rope_scaling", longrope), phi = llama.Replace("LlamaForCausalLM", "Phi3ForCausalLM", StringComparison.Ordinal);
+        Assert.Multiple(() =>
+        {
+            Assert.That(ModelConfig.Read(Write(llama)).ShapeFor(Compute.DType.F32).RecomputeBeyond, Is.EqualTo(64));
+            Assert.That(ModelConfig.Read(Write(phi)).ShapeFor(Compute.DType.F32).RecomputeBeyond, Is.EqualTo(4096));
+            Assert.That(ModelConfig.Read(Write(With(phi, "original_max_position_embeddings", "32"))).ShapeFor(Compute.DType.F32).RecomputeBeyond, Is.EqualTo(32));
         });
     }
 
@@ -200,6 +287,62 @@ public sealed class ModelConfigTests
         });
     }
 
+    [Test]
+    public void Generation_WhatTheFileLeavesOpen_IsCompletedAsInTransformers()
+    {
+        SamplingParameters drawing = Generation("""{"do_sample": true}"""), greedy = Generation("""{"temperature": 0.7, "top_p": 0.8}"""), open = Generation("""{"do_sample": true, "top_k": 0}""");
+        Assert.Multiple(() =>
+        {
+            Assert.That((drawing.Temperature, drawing.TopK, drawing.TopP), Is.EqualTo((1f, 50, 1f)));
+            Assert.That(greedy.Temperature, Is.Zero, "Without do_sample, the most likely token.");
+            Assert.That(open.TopK, Is.Zero);
+            Assert.That((drawing.MaxNewTokens, drawing.MaxLength), Is.EqualTo(((int?)SamplingParameters.DefaultMaxNewTokens, (int?)null)));
+        });
+    }
+
+    [TestCase("""{"max_length": 40}""", null, 40)]
+    [TestCase("""{"max_length": 40, "max_new_tokens": 7}""", 7, null)]
+    [TestCase("""{"min_new_tokens": 300}""", 300, null)]
+    public void Generation_Lengths_NewTokensComeBeforeTheWhole(string json, int? newTokens, int? length)
+    {
+        SamplingParameters sampling = Generation(json);
+        Assert.That((sampling.MaxNewTokens, sampling.MaxLength), Is.EqualTo((newTokens, length)));
+        Assert.That(sampling.Validate, Throws.Nothing);
+    }
+
+    [TestCase("\"</end>\"", new[] { "</end>" })]
+    [TestCase("[\"a\", \"b\"]", new[] { "a", "b" })]
+    [TestCase("null", new string[0])]
+    public void Generation_StopStrings_AreTextOrList(string json, string[] expected) =>
+        Assert.That(Generation($$"""{"stop_strings": {{json}}}""").StopStrings, Is.EqualTo(expected));
+
+    [TestCase("""{"num_beams": 4, "do_sample": false}""", "num_beams = 4")]
+    [TestCase("""{"no_repeat_ngram_size": 3}""", "no_repeat_ngram_size = 3")]
+    [TestCase("""{"do_sample": true, "typical_p": 0.9}""", "typical_p = 0.9")]
+    [TestCase("""{"typical_p": 0.9}""", "")]
+    [TestCase("""{"suppress_tokens": [1, 2], "bad_words_ids": null}""", "suppress_tokens = [1, 2]")]
+    [TestCase("""{"num_beams": 1, "typical_p": 1.0, "forced_eos_token_id": null, "begin_suppress_tokens": [], "max_time": null, "early_stopping": false}""", "")]
+    public void Load_GenerationThatIsNotFollowed_IsLoggedByName(string json, string expected)
+    {
+        ModelConfig config = ModelConfig.Read(Write(Llama));
+        string path = Path.Combine(_folder, "generation_config.json");
+        File.WriteAllText(path, json);
+        Assert.That(string.Join(", ", GenerationConfig.Read(path, config).NotFollowed), Is.EqualTo(expected));
+    }
+
+    private SamplingParameters Generation(string json)
+    {
+        ModelConfig config = ModelConfig.Read(Write(Llama));
+        string path = Path.Combine(_folder, "generation_config.json");
+        File.WriteAllText(path, json);
+        return GenerationConfig.Read(path, config).ToSamplingParameters();
+    }
+
+    [TestCase("""{"repetition_penalty": 0}""", "repetition_penalty")]
+    [TestCase("""{"repetition_penalty": 1e60}""", "repetition_penalty")]
+    [TestCase("""{"stop_strings": [""]}""", "stop_strings")]
+    [TestCase("""{"min_new_tokens": 9, "max_new_tokens": 8}""", "min_new_tokens")]
+    [TestCase("""{"max_length": 0}""", "max_length")]
     [TestCase("""{"top_p": 1.5}""", "top_p")]
     [TestCase("""{"temperature": -1}""", "temperature")]
     [TestCase("""{"top_k": -3}""", "top_k")]

@@ -58,6 +58,41 @@ public sealed class ModelLoaderTests
     }
 
     [Test]
+    public void Load_FusedExperts_AreThoseStoredApart()
+    {
+        const int experts = 3, hidden = TinyLlama.Hidden, columns = TinyLlama.Intermediate;
+        string config = TinyLlama.Config.Replace("LlamaForCausalLM", "MixtralForCausalLM", StringComparison.Ordinal)[..^1] + $", \"num_local_experts\": {experts}}}";
+        TinyLlama.Write(_folder, tensors => ToExperts(tensors, experts, (prefix, gateUp, down) =>
+            Enumerable.Range(0, experts).SelectMany(e => ((string, int[], float[])[])
+            [
+                ($"{prefix}block_sparse_moe.experts.{e}.w1.weight", [columns, hidden], gateUp[(2 * e * columns * hidden)..(((2 * e) + 1) * columns * hidden)]),
+                ($"{prefix}block_sparse_moe.experts.{e}.w3.weight", [columns, hidden], gateUp[(((2 * e) + 1) * columns * hidden)..(((2 * e) + 2) * columns * hidden)]),
+                ($"{prefix}block_sparse_moe.experts.{e}.w2.weight", [hidden, columns], down[(e * columns * hidden)..((e + 1) * columns * hidden)]),
+            ]), "block_sparse_moe"), config);
+        float[] apart = Logits();
+        TinyLlama.Write(_folder, tensors => ToExperts(tensors, experts, (prefix, gateUp, down) =>
+        [
+            ($"{prefix}mlp.experts.gate_up_proj", [experts, 2 * columns, hidden], gateUp),
+            ($"{prefix}mlp.experts.down_proj", [experts, hidden, columns], down),
+        ], "mlp"), config);
+        Assert.That(Logits(), Is.EqualTo(apart));
+    }
+
+    private static void ToExperts(
+        List<(string Name, int[] Shape, float[] Values)> tensors, int experts, Func<string, float[], float[], IEnumerable<(string, int[], float[])>> store, string router)
+    {
+        tensors.RemoveAll(tensor => tensor.Name.Contains(".mlp.", StringComparison.Ordinal));
+        Random random = new(3);
+        float[] Values(int count) => [.. Enumerable.Range(0, count).Select(_ => random.NextSingle() - 0.5f)];
+        for (int layer = 0; layer < TinyLlama.Layers; layer++)
+        {
+            string prefix = $"model.layers.{layer}.";
+            tensors.Add(($"{prefix}{router}.gate.weight", [experts, TinyLlama.Hidden], Values(experts * TinyLlama.Hidden)));
+            tensors.AddRange(store(prefix, Values(2 * experts * TinyLlama.Intermediate * TinyLlama.Hidden), Values(experts * TinyLlama.Intermediate * TinyLlama.Hidden)));
+        }
+    }
+
+    [Test]
     public void Load_OtherWeightType_ConvertsMatrices()
     {
         TinyLlama.Write(_folder);
@@ -143,6 +178,8 @@ public sealed class ModelLoaderTests
         TinyLlama.Write(_folder, tensors =>
         {
             tensors.Add(("model.layers.0.self_attn.rotary_emb.inv_freq", [2], new float[2]));
+            tensors.Add(("model.layers.0.self_attn.masked_bias", [1], new float[1]));
+            tensors.Add(("model.layers.1.attention.bias", [2, 2], new float[4]));
             tensors.Add(("value_head.weight", [1], new float[1]));
         });
         Journal journal = new();
@@ -168,6 +205,22 @@ public sealed class ModelLoaderTests
 
     [Test]
     public void Load_NoFolder_SaysSo() => Assert.That(() => Logits(Path.Combine(_folder, "absent")), Throws.InstanceOf<ModelLoadException>().With.Message.Contains("absent"));
+
+    [Test]
+    public void Load_FileInPlaceOfTheFolder_SaysSo()
+    {
+        TinyLlama.Write(_folder);
+        Assert.That(() => Logits(Path.Combine(_folder, "config.json")), Throws.InstanceOf<ModelLoadException>().With.Message.Contains("is a file"));
+    }
+
+    [TestCase("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n")]
+    [TestCase("<!DOCTYPE html><html><body>Not found</body></html>")]
+    public void Load_SomethingElseInPlaceOfTheWeights_SaysWhatItMayBe(string content)
+    {
+        TinyLlama.Write(_folder);
+        File.WriteAllText(Path.Combine(_folder, "model.safetensors"), content);
+        AssertExplained("model.safetensors", "Git LFS pointer", "web page");
+    }
 
     [Test]
     public void Load_QuantizersFileBesideTheConfig_IsRefused()
@@ -204,6 +257,10 @@ public sealed class ModelLoaderTests
 
     [TestCase("""{"weight_map": {"a": "../other/model.safetensors"}}""", "other")]
     [TestCase("""{"weight_map": {"a": "C:\\model.safetensors"}}""", "folder")]
+    [TestCase("""{"weight_map": {"a": "D:model.safetensors"}}""", "folder")]
+    [TestCase("""{"weight_map": {"a": "."}}""", "folder")]
+    [TestCase("""{"weight_map": {"a": "\ud800"}}""", "folder")]
+    [TestCase("""{"weight_map": {"\ud800": "a"}}""", "surrogate")]
     [TestCase("""{"weight_map": {"a": 5}}""", "5")]
     [TestCase("""{"weight_map": {}}""", "empty")]
     [TestCase("""{"weight_map": []}""", "weight_map")]

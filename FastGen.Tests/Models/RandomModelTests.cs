@@ -27,6 +27,7 @@ public sealed class RandomModelTests
             ("Qwen3 MoE, sparse every other layer", "\"model_type\": \"qwen3_moe\", \"head_dim\": 8, \"num_key_value_heads\": 2, \"max_position_embeddings\": 64, \"num_experts\": 5, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 12, \"decoder_sparse_step\": 2"),
             ("Falcon with ALiBi on six heads", "\"model_type\": \"falcon\", \"alibi\": true, \"multi_query\": false, \"parallel_attn\": false, \"bias\": true, \"max_position_embeddings\": 64"),
             ("Falcon, first release of the 40B", "\"model_type\": \"RefinedWeb\", \"n_head_kv\": 2, \"max_position_embeddings\": 64"),
+            ("Galactica", "\"model_type\": \"opt\", \"ffn_dim\": 20, \"activation_function\": \"gelu\", \"enable_bias\": false, \"layer_norm_elementwise_affine\": false, \"max_position_embeddings\": 64"),
             ("OPT without biases", "\"model_type\": \"opt\", \"ffn_dim\": 20, \"enable_bias\": false, \"max_position_embeddings\": 64"),
         ];
         return from form in forms from backend in TestBackends.All select new TestCaseData($"{{{Sizes}, {form.Json}}}", backend).SetArgDisplayNames(form.Name, backend.Name);
@@ -71,6 +72,33 @@ public sealed class RandomModelTests
             Assert.That(harness.Model.RotaryBase(17), Is.EqualTo(64));
             Assert.That(asLongPrompt, Is.Not.EqualTo(asShortPrompt));
         });
+    }
+
+    [TestCase(10)]
+    [TestCase(16)]
+    [TestCase(17)]
+    public async Task Submit_PastTheOriginalContext_GoesOnAsIfComputedAnew(int promptLength)
+    {
+        string json = (string)Forms().First(form => ((string)form.Arguments[0]!).Contains("longrope", StringComparison.Ordinal)).Arguments[0]!;
+        int[][] prompts = [.. Enumerable.Range(0, 3).Select(p => Enumerable.Range(0, promptLength).Select(i => ((i * 11) + (p * 7)) % 48).ToArray())];
+        List<int[]> expected = [];
+        using (ModelHarness harness = Build(json, TestBackends.All[^1]))
+        {
+            // Every token from the whole text before it, as one prompt.
+            foreach (int[] prompt in prompts)
+            {
+                List<int> tokens = [.. prompt];
+                while (tokens.Count < promptLength + 20) tokens.Add(ModelHarness.Best(harness.Prompt([.. tokens], 1)[0]));
+                expected.Add([.. tokens[promptLength..]]);
+                Assert.That(harness.Greedy(prompt, 20), Is.EqualTo(expected[^1]));
+            }
+        }
+        // A cache for less than two of the three, so that some restart for want of blocks too.
+        using RandomCheckpoint checkpoint = new(DType.F32, seed: 5, spread: 0.4f);
+        using IBackend backend = TestBackends.All[^1].Create();
+        using LlmEngine engine = new(ModelLoader.Load(ModelConfig.Parse(json), checkpoint, backend, new ModelLoadOptions()), [], new EngineOptions { TokenBudget = 8, CacheTokens = 64, BlockSize = 4 });
+        GenerationRequest[] requests = [.. prompts.Select(prompt => engine.Submit(prompt, SamplingParameters.Greedy with { MaxNewTokens = 20 }))];
+        for (int i = 0; i < requests.Length; i++) Assert.That(await LlmEngineTests.Tokens(requests[i]), Is.EqualTo(expected[i]));
     }
 
     [Test]

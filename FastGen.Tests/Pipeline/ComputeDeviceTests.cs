@@ -15,6 +15,35 @@ public sealed class ComputeDeviceTests
         Assert.That(log.Messages, Has.Some.Contains(pipeline.Device), "The engine says what it runs on.");
     }
 
+    [TestCase(0)]
+    [TestCase(100_000)]
+    public void Load_ThreadsThatNoMachineHas_AreRefusedByName(int threads) => Assert.That(
+        () => Pipeline.Load(DefaultModel.Folder, new PipelineOptions { Device = ComputeDevice.Cpu, Threads = threads }),
+        Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("threads"));
+
+    [Test]
+    public void Load_GenerationThatIsNotFollowed_IsLoggedOnce()
+    {
+        string folder = Directory.CreateTempSubdirectory("fastgen").FullName;
+        try
+        {
+            foreach (string file in Directory.GetFiles(DefaultModel.Folder)) File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
+            File.WriteAllText(Path.Combine(folder, "generation_config.json"), """{"num_beams": 4, "max_length": 12, "stop_strings": ["!"]}""");
+            using RecordingLoggerFactory log = new();
+            using Pipeline pipeline = Pipeline.Load(folder, new PipelineOptions { LoggerFactory = log, Engine = new EngineOptions { TokenBudget = 64, CacheTokens = 1024 } });
+            Assert.Multiple(() =>
+            {
+                Assert.That(log.Messages.Count(message => message.Contains("num_beams = 4", StringComparison.Ordinal) && message.Contains(folder, StringComparison.Ordinal)), Is.EqualTo(1));
+                Assert.That((pipeline.DefaultSampling.MaxLength, pipeline.DefaultSampling.StopStrings.Single()), Is.EqualTo((12, "!")));
+                Assert.That(pipeline.Generate(new int[] { 5, 6, 7 }).GeneratedTokens, Is.LessThanOrEqualTo(9));
+            });
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     [Test]
     public void Load_CudaWhereThereIsNone_FailsWithTheProbe()
     {

@@ -93,6 +93,12 @@ public sealed class ModelHarness : IDisposable
         int[] next = prompt;
         while (output.Count < count)
         {
+            if (output.Count > 0 && prompt.Length + output.Count == Model.Shape.RecomputeBeyond + 1)
+            {
+                Finish(sequence);
+                next = [.. prompt, .. output];
+                sequence = Start(next.Length);
+            }
             next = [Best(Step(new Work(sequence, next, 1))[0])];
             output.Add(next[0]);
         }

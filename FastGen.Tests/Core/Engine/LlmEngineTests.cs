@@ -229,6 +229,35 @@ public sealed class LlmEngineTests
         Assert.That(() => new LlmEngine(new SimulatedModel(new SimulatedBackend(), 64), NoStops, new EngineOptions { TokenBudget = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("TokenBudget"));
     }
 
+    [TestCase(10, null, 6)]
+    [TestCase(10, 2, 2)]
+    [TestCase(10, 20, 6)]
+    [TestCase(60, null, 28)]
+    public async Task Submit_MaxLength_CountsThePromptToo(int maxLength, int? maxNewTokens, int expected)
+    {
+        using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend(), 64), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 32 });
+        Assert.That(await Tokens(engine.Submit([1, 2, 3, 4], SamplingParameters.Greedy with { MaxNewTokens = maxNewTokens, MaxLength = maxLength })), Has.Count.EqualTo(expected));
+    }
+
+    [Test]
+    public void Submit_PromptOfMaxLength_IsRefusedByName()
+    {
+        using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend()), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 32 });
+        Assert.That(() => engine.Submit([1, 2, 3], SamplingParameters.Greedy with { MaxLength = 3 }), Throws.ArgumentException.With.Message.Contains("MaxLength"));
+        Assert.That(() => engine.Submit([1], SamplingParameters.Greedy with { MaxLength = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("MaxLength"));
+    }
+
+    [TestCase(-1)]
+    [TestCase(3)]
+    public void CopyTokens_BeyondWhatHasCome_IsRefusedByName(int first)
+    {
+        using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend()), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 32 });
+        GenerationRequest request = engine.Submit([1], SamplingParameters.Greedy with { MaxNewTokens = 2 });
+        request.Wait(int.MaxValue);
+        Assert.That(() => request.CopyTokens(first, new int[4]), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("first"));
+        Assert.That(request.CopyTokens(2, new int[4]), Is.Zero);
+    }
+
     [Test]
     public async Task Submit_NothingFiniteInLogits_FailsThatRequestByName()
     {

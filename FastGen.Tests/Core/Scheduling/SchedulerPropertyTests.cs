@@ -166,6 +166,7 @@ public sealed class SchedulerPropertyTests
         private readonly Dictionary<Sequence, int> _lastProgress = [];
         private readonly int _blockSize;
         private readonly bool _budgetChanges, _hasDeadlines;
+        private readonly int _recomputeBeyond;
         private int _step, _stepBudget;
 
         public SchedulerDrive(int seed, bool splitFuse)
@@ -177,6 +178,7 @@ public sealed class SchedulerPropertyTests
             _limits = new SchedulerLimits(splitFuse ? _random.Next(1, 40) : LongestSequence, _random.Next(1, 12), window, _random.Next(0, 3), splitFuse ? _random.Next(0, 20) : 0, splitFuse);
             _budgetChanges = splitFuse && _random.Next(2) == 0;
             _hasDeadlines = _random.Next(2) == 0;
+            _recomputeBeyond = _random.Next(3) == 0 ? _random.Next(1, LongestSequence) : 0;
             Scheduler = new Scheduler(_blocks, _limits);
         }
 
@@ -214,7 +216,11 @@ public sealed class SchedulerPropertyTests
             int length = _random.Next(1, 60), max = length + _random.Next(1, 30);
             Events++;
             if (Scheduler.PeakBlocks(max) > _blocks.TotalBlocks) return;
-            Sequence sequence = new([.. Enumerable.Range(0, length).Select(i => i + 1)], max, _blockSize) { Deadline = _hasDeadlines ? _step + (2 * length) : 0 };
+            Sequence sequence = new([.. Enumerable.Range(0, length).Select(i => i + 1)], max, _blockSize)
+            {
+                Deadline = _hasDeadlines ? _step + (2 * length) : 0,
+                RecomputeBeyond = _recomputeBeyond,
+            };
             _live.Add(sequence);
             _lastProgress[sequence] = _step;
             Scheduler.Add(sequence);
@@ -254,6 +260,7 @@ public sealed class SchedulerPropertyTests
             foreach (ScheduledSequence share in step)
             {
                 Assert.That(share.Draws, Is.EqualTo(share.Tokens == share.Sequence.PendingTokens));
+                Assert.That(share.Sequence.HasOutgrownRotation, Is.False, "What is computed is rotated for the whole text's length.");
                 Assert.That(share.Sequence.Blocks.Count * _blockSize, Is.GreaterThanOrEqualTo(share.Sequence.ComputedTokens + share.Tokens), "New tokens have blocks.");
             }
             if (!goesOn)
@@ -262,7 +269,7 @@ public sealed class SchedulerPropertyTests
                 return;
             }
             if (!otherInFlight && _live.Count > 0) Assert.That(tokens, Is.GreaterThan(0), "Somebody always goes on.");
-            bool couldUse = _limits.SplitFuse && Scheduler.Running.Any(s => s.PendingTokens > 0 && !step.Any(share => share.Sequence == s) && (_blocks.FreeBlocks + s.Blocks.Count) * _blockSize > s.ComputedTokens);
+            bool couldUse = _limits.SplitFuse && Scheduler.Running.Any(s => s.PendingTokens > 0 && !s.HasOutgrownRotation && !step.Any(share => share.Sequence == s) && (_blocks.FreeBlocks + s.Blocks.Count) * _blockSize > s.ComputedTokens);
             if (tokens < _stepBudget) Assert.That(couldUse, Is.False, "No budget is left while someone who runs could use it.");
             Assert.That(Scheduler.Waiting.Select(sequence => sequence.Deadline), Is.Ordered.Ascending, "Who is due first waits first, and who had to restart before all.");
             foreach (Sequence sequence in _live)
