@@ -11,7 +11,7 @@ namespace FastGen.Models.Tokenizers;
 /// </summary>
 internal sealed class RegexPattern : TextPattern
 {
-    // Oniguruma's ^ and $ are the ends of lines.
+    // Oniguruma's ^ and $ are the ends of lines. Not NonBacktracking: of " (a" it finds no match of " ?[^( ]+". The time limit bounds a match.
     private const RegexOptions Options = RegexOptions.CultureInvariant | RegexOptions.Multiline;
 
     private static readonly TimeSpan LongestMatch = TimeSpan.FromSeconds(10);
@@ -27,7 +27,7 @@ internal sealed class RegexPattern : TextPattern
         Gpt2WordPattern.Expression => Gpt2WordPattern.Instance,
         Cl100kWordPattern.Llama3Expression => Cl100kWordPattern.Llama3,
         Cl100kWordPattern.QwenExpression => Cl100kWordPattern.Qwen,
-        _ => new RegexPattern(Compile(OnigurumaSyntax.ToDotNet(expression))),
+        _ => new RegexPattern(new Regex(OnigurumaSyntax.ToDotNet(expression), Options, LongestMatch)),
     };
 
     /// <inheritdoc/>
@@ -61,19 +61,6 @@ internal sealed class RegexPattern : TextPattern
     private static void Add(List<TextMatch> matches, int start, int end)
     {
         if (start < end || matches.Count == 0 || matches[^1].End < start) matches.Add(new TextMatch(start, end));
-    }
-
-    private static Regex Compile(string expression)
-    {
-        try
-        {
-            return new Regex(expression, Options | RegexOptions.NonBacktracking, LongestMatch);
-        }
-        catch (NotSupportedException)
-        {
-            // Look-around and atomic groups need the backtracking engine; the time limit bounds it.
-            return new Regex(expression, Options, LongestMatch);
-        }
     }
 
     // Squared and circled letters are symbols, but word characters too.

@@ -10,7 +10,7 @@ const tokenizer = (parts) => Tokenizer.fromString(JSON.stringify({ version: "1.0
 
 const texts = [
   "Hello, world!", " I'm 'LL  it's\t\n  x \r\n\r\nyou'\u017F ", "a1b22c333 ½² ٣Ⅷ①", "e\u0301 É ﬁ İ ß ς ệ \u1e9b\u0323", "한국 \u1100\u1161\u11a8 か\u3099 カ゛", "𠀀b a𝐀𝐁 \u{11935}\u{11930}",
-  "中文，日本語。", "👨‍👩‍👧 🇩🇪 \u200b\u00ad\ufffd\u0000", "▁a▁▁b c", "$5+3<4>^_`|~-\u061D\u2E52\u166D", "x_y\u203Fz ①Ⓐ \u{1F130}", "   ", "\u00a0\u3000\u0085", "", "x\u09FE\u0323\u07FD\u000B\u000Cy²½'\u017Fxx\u2581",
+  "中文，日本語。", "👨‍👩‍👧 🇩🇪 \u200b\u00ad\ufffd\u0000", "▁a▁▁b c", "$5+3<4>^_`|~-\u061D\u2E52\u166D", "x_y\u203Fz ①Ⓐ \u{1F130}", "   ", "\u00a0\u3000\u0085", "", "x\u09FE\u0323\u07FD\u000B\u000C (y²½'\u017Fxx\u2581",
 ];
 
 const split = (pattern, behavior, invert = false) => ({ type: "Split", pattern, behavior, invert });
@@ -20,7 +20,7 @@ const expressions = [
   cl100k.replace("DIGITS", "{1,3}"), cl100k.replace("DIGITS", ""), "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
   "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+",
   "(?:ab|\\w)++c?|[^\\w]", "[0-9][0-9][0-9]", "\\p{L}(?=\\p{L})|^ | $",
-  "(?i:'s|[a-c])", "[\\w]+", "[^\\p{^L}[0-9]]+", "\\x{4E2D}|(?m:a.)",
+  "(?i:'s|[a-c])", " ?[^(\\s|[.,!?…]]+", "[\\w]+", "[^\\p{^L}[0-9]]+", "\\x{4E2D}|(?m:a.)",
 ];
 const preTokenizers = [
   ...behaviors.flatMap((b) => [split({ Regex: "\\s|[aeo]" }, b), split({ Regex: "\\s|[aeo]" }, b, true), split({ String: " " }, b), { type: "Punctuation", behavior: b }]),
