@@ -56,7 +56,7 @@ internal static class SentencePieceFormat
         }
         if (file.RemoveExtraWhiteSpace)
         {
-            normalizers.Add(new StripNormalizer(left: true, right: true));
+            normalizers.Add(new StripNormalizer(left: true, right: true, only: ' '));
             normalizers.Add(new ReplaceNormalizer(RegexPattern.Create(" {2,}"), " "));
         }
         List<PreTokenizationStep> steps = [];
