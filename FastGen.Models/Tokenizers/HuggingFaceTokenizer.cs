@@ -25,9 +25,11 @@ public sealed class HuggingFaceTokenizer : Tokenizer, IIncrementalTokenizer
         _definition = definition;
         _pipeline = new EncodingPipeline(definition);
         VocabularySize = definition.Model.Vocabulary.IdLimit;
+        HashSet<string> specialContents = [.. definition.AddedTokens.Where(token => token.IsSpecial).Select(token => token.Content)];
         foreach (AddedToken token in definition.AddedTokens)
         {
-            _addedById[token.Id] = token with { Text = token.IsNormalized && definition.Normalizer is { } normalizer ? normalizer.Normalize(token.Content) : token.Content };
+            string text = token.IsNormalized && definition.Normalizer is { } normalizer ? normalizer.Normalize(token.Content) : token.Content;
+            _addedById[token.Id] = token with { Text = text, IsSkipped = specialContents.Contains(text) };
             _addedByContent[token.Content] = token.Id;
             VocabularySize = Math.Max(VocabularySize, token.Id + 1);
         }

@@ -40,7 +40,7 @@ internal sealed class TokenTextDecoder : IncrementalDecoder
     {
         if (_tokenizer.AddedTokenOf(id) is { } added)
         {
-            if (!_skipSpecialTokens || !added.IsSpecial) _stages.Write(added.Text, endOfToken: true);
+            if (!_skipSpecialTokens || !added.IsSkipped) _stages.Write(added.Text, endOfToken: true);
             return;
         }
         if (!_tokenizer.Vocabulary.Contains(id)) return;

@@ -12,8 +12,11 @@ internal sealed record AddedToken
     /// <summary>What it decodes to; for a normalized token the normalized content.</summary>
     public string Text { get; init; } = "";
 
-    /// <summary>Skipped when decoding, if asked.</summary>
+    /// <summary>Part of the model's protocol rather than of a text.</summary>
     public bool IsSpecial { get; init; }
+
+    /// <summary>Left out when decoding, if asked: its <see cref="Text"/> is the content of a special token.</summary>
+    public bool IsSkipped { get; init; }
 
     /// <summary>Looked for in the normalized text rather than in the text as given.</summary>
     public bool IsNormalized { get; init; }

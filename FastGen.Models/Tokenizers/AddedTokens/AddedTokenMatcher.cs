@@ -46,6 +46,8 @@ internal sealed class AddedTokenMatcher
             if (token.IsSingleWord && IsInsideWord(text, start, end)) continue;
             if (token.StripsLeft) start = Math.Max(text[..start].TrimEnd().Length, done);
             if (token.StripsRight) end = text.Length - text[end..].TrimStart().Length;
+            // Nothing is left of a token whose characters and white space the one before took.
+            if (end <= start) continue;
             if (done < start) sections.Add(new Section(done, start, null));
             sections.Add(new Section(start, end, token));
             done = end;

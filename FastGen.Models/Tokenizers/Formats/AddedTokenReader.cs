@@ -5,23 +5,22 @@ internal static class AddedTokenReader
 {
     /// <summary>
     /// The tokens of an array; none where it is absent. As in Hugging Face's reader a token of the vocabulary keeps its id there, and the
-    /// others follow the vocabulary in order, whatever ids the file gives them.
+    /// others follow the vocabulary in order, whatever ids the file gives them. Of two tokens with the same content the last counts.
     /// </summary>
-    public static IReadOnlyList<AddedToken> ReadAll(JsonField field, Vocabulary vocabulary)
+    public static IReadOnlyList<AddedToken> ReadAll(JsonField field, TokenModel model)
     {
         if (!field.IsPresent) return [];
-        List<AddedToken> tokens = [];
-        HashSet<string> contents = new(StringComparer.Ordinal);
-        int nextId = vocabulary.Count;
-        foreach (AddedToken token in field.Elements().Select(element => Read(element, element["id"].AsCount())).OrderBy(token => token.Id))
+        OrderedDictionary<string, AddedToken> tokens = new(StringComparer.Ordinal);
+        int nextId = model.VocabularySize;
+        foreach (AddedToken token in field.Elements().Select(element => Read(element, element["id"].AsCount())))
         {
-            if (token.Content.Length == 0 || !contents.Add(token.Content)) continue;
-            int id = vocabulary.IdOf(token.Content);
+            if (token.Content.Length == 0) continue;
+            int id = tokens.TryGetValue(token.Content, out AddedToken? earlier) ? earlier.Id : model.Vocabulary.IdOf(token.Content);
             if (id < 0) id = nextId;
             nextId = Math.Max(nextId, id + 1);
-            tokens.Add(token with { Id = id });
+            tokens[token.Content] = token with { Id = id };
         }
-        return tokens;
+        return [.. tokens.Values];
     }
 
     /// <summary>One token.</summary>

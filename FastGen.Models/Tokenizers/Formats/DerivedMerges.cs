@@ -13,7 +13,7 @@ internal static class DerivedMerges
     /// </summary>
     public static MergeTable OfScoredPieces(IReadOnlyList<SentencePiece> pieces, Vocabulary vocabulary)
     {
-        List<(int Left, int Right, int Merged, float Score, int LeftLength)> merges = [];
+        List<(int Left, int Right, int Merged, float Score, int LeftLength, int RightLength)> merges = [];
         for (int id = 0; id < pieces.Count; id++)
         {
             byte[] utf8 = Encoding.UTF8.GetBytes(pieces[id].Text);
@@ -28,9 +28,11 @@ internal static class DerivedMerges
                 int right = left < 0 ? -1 : vocabulary.IdOf(utf8.AsSpan(cut));
                 if (right >= 0) cuts.Add((left, right, leftLength));
             }
-            merges.AddRange(cuts.Select(cut => (cut.Left, cut.Right, merged, pieces[id].Score, cut.LeftLength)));
+            int length = leftLength + 1;
+            merges.AddRange(cuts.Select(cut => (cut.Left, cut.Right, merged, pieces[id].Score, cut.LeftLength, length - cut.LeftLength)));
         }
-        return Build([.. merges.OrderByDescending(merge => merge.Score).ThenByDescending(merge => merge.LeftLength).Select(merge => (merge.Left, merge.Right, merge.Merged))]);
+        return Build([.. merges.OrderByDescending(merge => merge.Score).ThenByDescending(merge => merge.LeftLength).ThenByDescending(merge => merge.RightLength)
+            .Select(merge => (merge.Left, merge.Right, merge.Merged))]);
     }
 
     /// <summary>The merges of a list of byte strings by rank: tokens by rising rank, their cuts by the ranks of the parts.</summary>

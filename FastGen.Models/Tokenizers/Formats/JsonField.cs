@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 
 namespace FastGen.Models.Tokenizers;
@@ -68,6 +69,9 @@ internal readonly record struct JsonField(string File, string Path, JsonElement 
 
     /// <summary>One character of the basic plane.</summary>
     public char AsCharacter() => AsString() is [char single] ? single : throw Fault("must be one character");
+
+    /// <summary>One character, beyond the basic plane as well.</summary>
+    public Rune AsRune() => AsString().EnumerateRunes().ToArray() is [Rune single] ? single : throw Fault("must be one character");
 
     /// <summary>An exception about this value.</summary>
     public TokenizerFileException Fault(string problem, Exception? cause = null)

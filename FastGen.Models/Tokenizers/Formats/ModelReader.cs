@@ -59,7 +59,7 @@ internal sealed class ModelReader
     private TokenModel Build()
     {
         Vocabulary vocabulary = _vocabulary ?? throw Fault("model.vocab", "is absent");
-        string type = Setting("type").AsString(absent: _scores.Count > 0 ? "Unigram" : "BPE");
+        string type = Setting("type").AsString(absent: TypeByFields());
         switch (type)
         {
             case "BPE":
@@ -72,14 +72,22 @@ internal sealed class ModelReader
             case "WordPiece":
                 return new WordPieceModel(
                     vocabulary,
-                    UnknownId(vocabulary) ?? throw Setting("unk_token").Fault("must be a token of the vocabulary"),
+                    Setting("unk_token").AsString(),
                     Setting("continuing_subword_prefix").AsString(absent: "##"),
                     Setting("max_input_chars_per_word").AsCount(absent: 100));
             case "WordLevel":
-                return new WordLevelModel(vocabulary, UnknownId(vocabulary) ?? throw Setting("unk_token").Fault("must be a token of the vocabulary"));
+                return new WordLevelModel(vocabulary, Setting("unk_token").AsString());
             default:
                 throw Setting("type").Fault("is not a supported model (supported: BPE, Unigram, WordPiece, WordLevel)");
         }
+    }
+
+    /// <summary>Old files do not name the type: the fields that only one of them has tell it.</summary>
+    private string TypeByFields()
+    {
+        if (_scores.Count > 0) return "Unigram";
+        if (_merges is not null || _mergesStart >= 0) return "BPE";
+        return Setting("max_input_chars_per_word").IsPresent ? "WordPiece" : Setting("unk_token").IsPresent ? "WordLevel" : "BPE";
     }
 
     private BytePairModel BuildBytePair(Vocabulary vocabulary)
@@ -91,7 +99,7 @@ internal sealed class ModelReader
         }
         BytePairOptions options = new()
         {
-            UnknownId = UnknownId(vocabulary),
+            UnknownToken = Setting("unk_token").IsPresent ? Setting("unk_token").AsString() : null,
             FuseUnknown = Setting("fuse_unk").AsBoolean(false),
             ByteFallback = Setting("byte_fallback").AsBoolean(false),
             IgnoreMerges = Setting("ignore_merges").AsBoolean(false),
@@ -99,14 +107,6 @@ internal sealed class ModelReader
             EndOfWordSuffix = Setting("end_of_word_suffix").AsString(absent: ""),
         };
         return new BytePairModel(vocabulary, _merges ?? ReadSkippedMerges(vocabulary, options.ContinuingSubwordPrefix.Length), options);
-    }
-
-    private int? UnknownId(Vocabulary vocabulary)
-    {
-        JsonField token = Setting("unk_token");
-        if (!token.IsPresent) return null;
-        int id = vocabulary.IdOf(token.AsString());
-        return id >= 0 ? id : throw token.Fault("must be a token of the vocabulary");
     }
 
     private void ReadVocabulary(ref Utf8JsonReader reader)

@@ -19,10 +19,12 @@ internal static class NormalizerReader
             "Lowercase" => new LowercaseNormalizer(),
             "Strip" => new StripNormalizer(field["strip_left"].AsBoolean(true), field["strip_right"].AsBoolean(true)),
             "StripAccents" => new StripAccentsNormalizer(),
+            "Nmt" => new NmtNormalizer(),
+            "ByteLevel" => new ByteLevelNormalizer(),
             "BertNormalizer" => ReadBert(field),
             "Precompiled" => ReadPrecompiled(field["precompiled_charsmap"]),
             _ => throw field["type"].Fault(
-                "is not a supported normalizer (supported: NFC, NFD, NFKC, NFKD, Sequence, Prepend, Replace, Lowercase, Strip, StripAccents, BertNormalizer, Precompiled)"),
+                "is not a supported normalizer (supported: NFC, NFD, NFKC, NFKD, Sequence, Prepend, Replace, Lowercase, Strip, StripAccents, Nmt, ByteLevel, BertNormalizer, Precompiled)"),
         };
     }
 

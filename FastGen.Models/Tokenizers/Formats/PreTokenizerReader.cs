@@ -22,9 +22,10 @@ internal static class PreTokenizerReader
             field["behavior"].IsPresent ? ReadBehavior(field["behavior"]) : SplitBehavior.Isolated),
         "Whitespace" => new SplitStep(new WordOrSymbolPattern(), SplitBehavior.Removed, invert: true),
         "WhitespaceSplit" => new SplitStep(new CharacterClassPattern(CharacterClass.WhiteSpace, joinRuns: false), SplitBehavior.Removed),
+        "CharDelimiterSplit" => new SplitStep(new LiteralPattern(field["delimiter"].AsRune().ToString()), SplitBehavior.Removed),
         "BertPreTokenizer" => new BertStep(),
         _ => throw field["type"].Fault(
-            "is not a supported pre-tokenizer (supported: Sequence, ByteLevel, Metaspace, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, BertPreTokenizer)"),
+            "is not a supported pre-tokenizer (supported: Sequence, ByteLevel, Metaspace, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, CharDelimiterSplit, BertPreTokenizer)"),
     };
 
     private static SplitStep ReadDigits(JsonField field)

@@ -31,7 +31,7 @@ internal static class SentencePieceFormat
                 ? new BytePairModel(
                     vocabulary,
                     DerivedMerges.OfScoredPieces(file.Pieces, vocabulary),
-                    new BytePairOptions { UnknownId = unknownId, FuseUnknown = true, ByteFallback = file.ByteFallback })
+                    new BytePairOptions { UnknownToken = file.Pieces[unknownId].Text, FuseUnknown = true, ByteFallback = file.ByteFallback })
                 : new UnigramModel(vocabulary, [.. file.Pieces.Select(piece => (double)piece.Score)], unknownId, file.ByteFallback),
             AddedTokens = config.Complete(added, vocabulary),
             Normalizer = normalizer,
@@ -56,7 +56,7 @@ internal static class SentencePieceFormat
         }
         if (file.RemoveExtraWhiteSpace)
         {
-            normalizers.Add(new StripNormalizer(left: true, right: true));
+            normalizers.Add(new StripNormalizer(left: true, right: true, only: ' '));
             normalizers.Add(new ReplaceNormalizer(RegexPattern.Create(" {2,}"), " "));
         }
         List<PreTokenizationStep> steps = [];

@@ -40,7 +40,7 @@ internal static class TokenizerJsonFile
         return new TokenizerDefinition
         {
             Model = model,
-            AddedTokens = AddedTokenReader.ReadAll(Section("added_tokens"), model.Vocabulary),
+            AddedTokens = AddedTokenReader.ReadAll(Section("added_tokens"), model),
             Normalizer = NormalizerReader.Read(Section("normalizer")),
             PreTokenization = PreTokenizerReader.Read(Section("pre_tokenizer")),
             PostProcessor = PostProcessorReader.Read(Section("post_processor")),

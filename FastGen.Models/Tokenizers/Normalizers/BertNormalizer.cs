@@ -26,12 +26,14 @@ internal sealed class BertNormalizer(bool cleanText, bool handleChineseCharacter
 
     private static string Clean(Rune rune)
     {
-        if (Rune.IsWhiteSpace(rune)) return rune.Value is 0x85 ? "" : " ";
+        if (Rune.IsWhiteSpace(rune)) return rune.Value is 0x0B or 0x0C or 0x85 ? "" : " ";
         bool control = Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.PrivateUse;
         return control || rune.Value is 0xFFFD ? "" : rune.ToString();
     }
 
-    private static string DropAccent(Rune rune) => Rune.GetUnicodeCategory(rune) == UnicodeCategory.NonSpacingMark ? "" : rune.ToString();
+    // Marks that Unicode got later than Hugging Face's tables stay.
+    private static string DropAccent(Rune rune) =>
+        Rune.GetUnicodeCategory(rune) == UnicodeCategory.NonSpacingMark && UnicodeNormalizer.IsMark(rune) ? "" : rune.ToString();
 
     // The blocks of Chinese characters as BERT's own tokenizer lists them.
     private static bool IsChinese(int value) => value is

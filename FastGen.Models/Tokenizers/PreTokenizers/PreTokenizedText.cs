@@ -66,19 +66,22 @@ internal sealed class PreTokenizedText
     {
         int first = _nextPieces.Count;
         bool previousIsMatch = false;
+        bool hasEmptyMatch = false;
         int end = 0;
         int length = piece.End - piece.Start;
         for (int i = 0; i <= _matches.Count; i++)
         {
             TextMatch match = i < _matches.Count ? _matches[i] : new TextMatch(length, length);
-            Add(piece.Start + end, piece.Start + match.Start, invert);
-            Add(piece.Start + match.Start, piece.Start + match.End, !invert);
+            if (end < match.Start) Add(piece.Start + end, piece.Start + match.Start, invert);
+            // An empty match is a piece while the others are joined, so that it can keep them apart.
+            hasEmptyMatch |= i < _matches.Count && match.Start == match.End;
+            if (i < _matches.Count) Add(piece.Start + match.Start, piece.Start + match.End, !invert);
             end = match.End;
         }
+        if (hasEmptyMatch) RemoveEmptyPieces(first);
 
         void Add(int start, int stop, bool isMatch)
         {
-            if (start == stop) return;
             bool hasPrevious = _nextPieces.Count > first;
             bool joins = hasPrevious && behavior switch
             {
@@ -91,6 +94,16 @@ internal sealed class PreTokenizedText
             else if (!isMatch || behavior != SplitBehavior.Removed) _nextPieces.Add(new TextMatch(start, stop));
             previousIsMatch = isMatch;
         }
+    }
+
+    private void RemoveEmptyPieces(int first)
+    {
+        int kept = first;
+        for (int i = first; i < _nextPieces.Count; i++)
+        {
+            if (_nextPieces[i].Start < _nextPieces[i].End) _nextPieces[kept++] = _nextPieces[i];
+        }
+        _nextPieces.RemoveRange(kept, _nextPieces.Count - kept);
     }
 
     /// <summary>Collects the rewritten characters and where each comes from.</summary>

@@ -11,7 +11,7 @@ namespace FastGen.Models.Tokenizers;
 /// </summary>
 internal sealed class RegexPattern : TextPattern
 {
-    // Oniguruma's ^ and $ are the ends of lines.
+    // Oniguruma's ^ and $ are the ends of lines. Not NonBacktracking: of " (a" it finds no match of " ?[^( ]+". The time limit bounds a match.
     private const RegexOptions Options = RegexOptions.CultureInvariant | RegexOptions.Multiline;
 
     private static readonly TimeSpan LongestMatch = TimeSpan.FromSeconds(10);
@@ -27,7 +27,7 @@ internal sealed class RegexPattern : TextPattern
         Gpt2WordPattern.Expression => Gpt2WordPattern.Instance,
         Cl100kWordPattern.Llama3Expression => Cl100kWordPattern.Llama3,
         Cl100kWordPattern.QwenExpression => Cl100kWordPattern.Qwen,
-        _ => new RegexPattern(Compile(OnigurumaSyntax.ToDotNet(expression))),
+        _ => new RegexPattern(new Regex(OnigurumaSyntax.ToDotNet(expression), Options, LongestMatch)),
     };
 
     /// <inheritdoc/>
@@ -35,7 +35,7 @@ internal sealed class RegexPattern : TextPattern
     {
         if (text.IndexOfAnyInRange('\uD800', '\uDFFF') < 0)
         {
-            foreach (ValueMatch match in _regex.EnumerateMatches(text)) matches.Add(new TextMatch(match.Index, match.Index + match.Length));
+            foreach (ValueMatch match in _regex.EnumerateMatches(text)) Add(matches, match.Index, match.Index + match.Length);
             return;
         }
         char[] standIns = ArrayPool<char>.Shared.Rent(text.Length);
@@ -44,31 +44,28 @@ internal sealed class RegexPattern : TextPattern
         for (int index = 0; index < text.Length; count++)
         {
             Rune.DecodeFromUtf16(text[index..], out Rune rune, out int consumed);
-            standIns[count] = rune.IsBmp ? (char)rune.Value : StandIns[(int)Rune.GetUnicodeCategory(rune)];
+            standIns[count] = rune.IsBmp ? (char)rune.Value : StandIn(rune);
             origins[count] = index;
             index += consumed;
         }
         origins[count] = text.Length;
         foreach (ValueMatch match in _regex.EnumerateMatches(standIns.AsSpan(0, count)))
         {
-            matches.Add(new TextMatch(origins[match.Index], origins[match.Index + match.Length]));
+            Add(matches, origins[match.Index], origins[match.Index + match.Length]);
         }
         ArrayPool<char>.Shared.Return(standIns);
         ArrayPool<int>.Shared.Return(origins);
     }
 
-    private static Regex Compile(string expression)
+    // Oniguruma's iterator passes over an empty match right behind another one.
+    private static void Add(List<TextMatch> matches, int start, int end)
     {
-        try
-        {
-            return new Regex(expression, Options | RegexOptions.NonBacktracking, LongestMatch);
-        }
-        catch (NotSupportedException)
-        {
-            // Look-around and atomic groups need the backtracking engine; the time limit bounds it.
-            return new Regex(expression, Options, LongestMatch);
-        }
+        if (start < end || matches.Count == 0 || matches[^1].End < start) matches.Add(new TextMatch(start, end));
     }
+
+    // Squared and circled letters are symbols, but word characters too.
+    private static char StandIn(Rune rune) =>
+        rune.Value is >= 0x1F130 and <= 0x1F189 && (CharacterClasses.Of(rune) & CharacterClass.Word) != 0 ? 'Ⓐ' : StandIns[(int)Rune.GetUnicodeCategory(rune)];
 
     // The last character of a category in the basic plane is unlikely to be named by an expression.
     private static char[] ChooseStandIns()

@@ -8,8 +8,8 @@ namespace FastGen.Models.Tokenizers;
 /// <summary>What a byte-pair model does besides merging; the names are those of <c>tokenizer.json</c>.</summary>
 internal sealed record BytePairOptions
 {
-    /// <summary>Id of the token that stands for a character the vocabulary lacks; null drops the character.</summary>
-    public int? UnknownId { get; init; }
+    /// <summary>The token that stands for a character the vocabulary lacks; null drops the character.</summary>
+    public string? UnknownToken { get; init; }
 
     /// <summary>Neighbouring unknown characters share one unknown token.</summary>
     public bool FuseUnknown { get; init; }
@@ -128,7 +128,8 @@ internal sealed class BytePairModel : TokenModel
             return;
         }
         Symbol[]? rented = null;
-        Span<Symbol> symbols = byteCount <= StackSymbols ? stackalloc Symbol[StackSymbols] : (rented = ArrayPool<Symbol>.Shared.Rent(byteCount));
+        int limit = IsDecorated ? Encoding.UTF8.GetMaxByteCount(piece.Length * (1 + _options.ContinuingSubwordPrefix.Length + _options.EndOfWordSuffix.Length)) : byteCount;
+        Span<Symbol> symbols = limit <= StackSymbols ? stackalloc Symbol[StackSymbols] : (rented = ArrayPool<Symbol>.Shared.Rent(limit));
         int count = PieceIsRaw ? ReadBytes(piece, symbols) : ReadCharacters(piece, symbols);
         count = BytePairMerger.Merge(symbols[..count], _merges);
         foreach (Symbol symbol in symbols[..count]) sink.Add(symbol.Id, symbol.ByteLength);
@@ -160,39 +161,45 @@ internal sealed class BytePairModel : TokenModel
     {
         Span<byte> utf8 = stackalloc byte[4];
         int count = 0;
-        bool previousUnknown = false;
+        // An unknown token waits for the next token of the vocabulary; bytes go in front of it.
+        Symbol? unknown = null;
         for (int index = 0; index < piece.Length;)
         {
             Rune.DecodeFromUtf16(piece[index..], out Rune rune, out int consumed);
             int length = rune.EncodeToUtf8(utf8);
-            int id = IsDecorated ? DecoratedId(rune, index == 0, index + consumed == piece.Length) : Vocabulary.IdOf(utf8[..length]);
+            ReadOnlySpan<byte> token = IsDecorated ? Decorated(rune, index == 0, index + consumed == piece.Length) : utf8[..length];
+            int id = Vocabulary.IdOf(token);
             index += consumed;
-            if (id == NoId && FallBackToBytes(utf8[..length], symbols[count..]))
+            if (id != NoId)
             {
-                count += length;
-                continue;
+                if (unknown is { } waiting) symbols[count++] = waiting;
+                unknown = null;
+                symbols[count++] = new Symbol(id, length);
             }
-            bool unknown = id == NoId;
-            if (!unknown) symbols[count++] = new Symbol(id, length);
-            else if (previousUnknown && _options.FuseUnknown) symbols[count - 1].ByteLength += length;
-            else if (_options.UnknownId is int unknownId) symbols[count++] = new Symbol(unknownId, length);
-            else unknown = false;
-            previousUnknown = unknown;
+            else if (CanFallBackToBytes(token))
+            {
+                for (int i = 0; i < token.Length; i++) symbols[count++] = new Symbol(_byteFallbackIds[token[i]], 1);
+            }
+            else if (_options.UnknownToken is { } unknownToken)
+            {
+                if (unknown is { } waiting && !_options.FuseUnknown) symbols[count++] = waiting;
+                unknown = new Symbol(UnknownId(unknownToken), _options.FuseUnknown && unknown is { } fused ? fused.ByteLength + length : length);
+            }
         }
+        if (unknown is { } last) symbols[count++] = last;
         return count;
     }
 
-    private int DecoratedId(Rune rune, bool isFirst, bool isLast) =>
-        Vocabulary.IdOf($"{(isFirst ? "" : _options.ContinuingSubwordPrefix)}{rune}{(isLast ? _options.EndOfWordSuffix : "")}");
+    private byte[] Decorated(Rune rune, bool isFirst, bool isLast) =>
+        Encoding.UTF8.GetBytes($"{(isFirst ? "" : _options.ContinuingSubwordPrefix)}{rune}{(isLast ? _options.EndOfWordSuffix : "")}");
 
-    private bool FallBackToBytes(ReadOnlySpan<byte> utf8, Span<Symbol> symbols)
+    private bool CanFallBackToBytes(ReadOnlySpan<byte> utf8)
     {
         if (!_options.ByteFallback) return false;
         foreach (byte value in utf8)
         {
             if (_byteFallbackIds[value] == NoId) return false;
         }
-        for (int i = 0; i < utf8.Length; i++) symbols[i] = new Symbol(_byteFallbackIds[utf8[i]], 1);
         return true;
     }
 }

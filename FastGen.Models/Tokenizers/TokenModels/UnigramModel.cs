@@ -35,6 +35,10 @@ internal sealed class UnigramModel : TokenModel
     }
 
     /// <inheritdoc/>
+    // A token listed twice counts twice.
+    public override int VocabularySize => _scores.Length;
+
+    /// <inheritdoc/>
     public override void Tokenize(ReadOnlySpan<char> piece, TokenSink sink)
     {
         byte[] utf8 = ArrayPool<byte>.Shared.Rent(Encoding.UTF8.GetMaxByteCount(piece.Length));

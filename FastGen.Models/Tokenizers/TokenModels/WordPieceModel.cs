@@ -3,7 +3,7 @@ using System.Text;
 namespace FastGen.Models.Tokenizers;
 
 /// <summary>WordPiece (Schuster and Nakajima, 2012): from the left always the longest token that fits; a word that cannot be cut is unknown.</summary>
-internal sealed class WordPieceModel(Vocabulary vocabulary, int unknownId, string continuingPrefix, int longestWord) : TokenModel(vocabulary)
+internal sealed class WordPieceModel(Vocabulary vocabulary, string unknownToken, string continuingPrefix, int longestWord) : TokenModel(vocabulary)
 {
     private readonly byte[] _continuingPrefix = Encoding.UTF8.GetBytes(continuingPrefix);
 
@@ -11,7 +11,7 @@ internal sealed class WordPieceModel(Vocabulary vocabulary, int unknownId, strin
     public override void Tokenize(ReadOnlySpan<char> piece, TokenSink sink)
     {
         int byteCount = Encoding.UTF8.GetByteCount(piece);
-        if (CountRunes(piece) > longestWord || !TryCut(Encoding.UTF8.GetBytes(piece.ToString()), sink)) sink.Add(unknownId, byteCount);
+        if (CountRunes(piece) > longestWord || !TryCut(Encoding.UTF8.GetBytes(piece.ToString()), sink)) sink.Add(UnknownId(unknownToken), byteCount);
     }
 
     private bool TryCut(ReadOnlySpan<byte> utf8, TokenSink sink)

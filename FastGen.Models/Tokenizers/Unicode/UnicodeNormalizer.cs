@@ -4,7 +4,7 @@ using System.Text;
 namespace FastGen.Models.Tokenizers;
 
 /// <summary>
-/// The four Unicode normalization forms (UAX #15) by the tables of Unicode 11.0, the version Hugging Face's tokenizers use.
+/// The four Unicode normalization forms (UAX #15) by the tables of Unicode 9.0, the version Hugging Face's tokenizers use.
 /// <see cref="string.Normalize()"/> cannot serve: it returns its argument in globalization-invariant applications.
 /// </summary>
 internal static class UnicodeNormalizer
@@ -39,7 +39,7 @@ internal static class UnicodeNormalizer
         return result.ToString();
     }
 
-    /// <summary>True for characters of the general category M (marks) in Unicode 11.0.</summary>
+    /// <summary>True for characters of the general category M (marks) in Unicode 9.0.</summary>
     public static bool IsMark(Rune rune) => Tables.IsMark(rune.Value);
 
     private static void Decompose(int codePoint, bool compatible, List<int> output)

@@ -1,7 +1,7 @@
 """Writes normalization.bin, the data of UnicodeNormalizer, from Python's own Unicode database.
 
-Hugging Face's tokenizers normalise by Unicode 11.0, so run this with a Python whose unicodedata has that version
-(Python 3.7): characters that later versions gave a decomposition must stay as they are.
+Hugging Face's tokenizers normalise by Unicode 9.0, so run this with a Python whose unicodedata has that version
+(Python 3.6): characters that later versions made marks or gave a decomposition must stay as they are.
 
 Layout, all numbers as unsigned LEB128:
   combining classes:  count, then (code point delta, class) in order of code points
@@ -15,7 +15,7 @@ import os
 import sys
 import unicodedata as u
 
-VERSION = "11.0.0"
+VERSION = "9.0.0"
 HANGUL = range(0xAC00, 0xAC00 + 11172)
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000 and c not in HANGUL]
 

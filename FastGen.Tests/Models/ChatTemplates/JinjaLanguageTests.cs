@@ -71,6 +71,22 @@ public class JinjaLanguageTests
     [TestCase("{{ [1,2,3,4,5]|batch(2)|list }} {{ [1,2,3,4,5]|slice(2)|list }} {{ 'a\\nb\\n\\nc'|indent(2) }} {{ 'a b c'|wordcount }} {{ '<b>x</b>  y'|striptags }} {{ 'a b/é'|urlencode }}", "[[1, 2], [3, 4], [5]] [[1, 2, 3], [4, 5]] a\n  b\n\n  c 3 x y a%20b/%C3%A9")]
     [TestCase("{{ l|length }} {{ l|map('string')|length }}", "ERROR TypeError: object of type 'generator' has no len()")]
     [TestCase("{{ 1 is number }} {{ true is integer }} {{ 1.0 is float }} {{ 'a' is string }} {{ d is mapping }} {{ l is iterable }} {{ d is sequence }} {{ 3 is divisibleby 3 }} {{ 4 is even }} {{ 'A' is upper }} {{ 1 is in [1] }} {{ none is none }} {{ raise_exception is callable }}", "True False True True True True True True True True True True True")]
+    [TestCase("{% macro f(a, b=1) %}{{ kwargs }}{% endmacro %}{{ f.arguments }}{{ f.catch_kwargs }}{{ f.catch_varargs }}{{ f.caller }}", "('a', 'b')TrueFalseFalse")]
+    [TestCase("{{ s is defined 5 }}", "ERROR TypeError: test_defined() takes 1 positional argument but 2 were given")]
+    [TestCase("{% filter length %}ab{% endfilter %}", "ERROR TypeError: sequence item 0: expected str instance, int found")]
+    [TestCase("{{ '%a %a' % ('é🎉', 1) }} {{ '{!a:>8}'.format('ü') }} {{ '%c%c' % (97, 'é') }} {{ '%.0c' % 'x' }} {{ '{:c}'.format(8364) }}", "'\\xe9\\U0001f389' 1   '\\xfc' aé x €")]
+    [TestCase("{{ '%c' % -1 }}", "ERROR OverflowError: %c arg not in range(0x110000)")]
+    [TestCase("{{ '%c' % 'ab' }}", "ERROR TypeError: %c requires int or char")]
+    [TestCase("{{ '%5%' % () }}", "ERROR TypeError: not enough arguments for format string")]
+    [TestCase("{{ '{:+}'.format('a') }}", "ERROR ValueError: Sign not allowed in string format specifier")]
+    [TestCase("{{ '{:,}'.format('a') }}", "ERROR ValueError: Cannot specify ',' with 's'.")]
+    [TestCase("{{ '{:=5}'.format('a') }}", "ERROR ValueError: '=' alignment not allowed in string format specifier")]
+    [TestCase("{{ '{:#}'.format('a') }}", "ERROR ValueError: Alternate form (#) not allowed in string format specifier")]
+    [TestCase("{{ '{:,x}'.format(10) }}", "ERROR ValueError: Cannot specify ',' with 'x'.")]
+    [TestCase("{{ '{:05}|{:>05}|{:>08%}|{:#.0f}|{:#.0e}|{:#g}|{:n}'.format('a', 'b', 0.5, 2.0, 2.0, 3.5, 1e15) }}", "a0000|0000b|50.000000%|2.|2.e+00|3.50000|1e+15")]
+    [TestCase("{{ 123456789012345678901234567 * 1.0 }} {{ 123456789012345678901234567 / 7 }} {{ 10 ** 400 / 10 ** 399 }} {{ 1e100|round(-2) }} {{ 123456789012345678901234567|round(2, 'ceil') }}", "1.2345678901234568e+26 1.763668414462081e+25 10.0 1e+100 1.2345678901234568e+26")]
+    [TestCase("{{ -599193528908.5713 // 1e-4 }} {{ 7.5 // -2 }} {{ -0.0 // 1 }}", "-5991935289085714.0 -4.0 -0.0")]
+    [TestCase("{{ 'ΟΔΟΣ ΟΔΟΣ.'.lower() }} {{ 'ΑΣ'.capitalize() }} {{ 'ΟΔΟΣ'|title }} {{ 'ΣΑΣ🎉'.title() }} {{ 'ǆ ŉ ß'.title() }}", "οδος οδος. Ας Οδος Σας🎉 ǅ ʼN Ss")]
     public void Render_Construct_AgreesWithJinja2(string template, string expected)
     {
         string rendered = TemplateKit.Render(template, TemplateKit.Variables(JsonNode.Parse(Context)!.AsObject()), DateTime.UnixEpoch);

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using FastGen.Models;
 using FastGen.Models.Tokenizers;
 
 namespace FastGen.Tests;
@@ -46,6 +47,23 @@ internal sealed class TokenizerComponentTests
             foreach (string token in Strings(golden.GetProperty("tokens"))) stage.Write(token, endOfToken: true);
             stage.Complete();
             Assert.That(text.Written.ToString(), Is.EqualTo(golden.GetProperty("text").GetString()), golden.GetRawText());
+        }
+    }
+
+    [TestCaseSource(nameof(Specs), new object[] { "tokenizer" })]
+    public void Tokenizer_Texts_GivesHuggingFaceIdsAndTexts(string spec)
+    {
+        using TemporaryFolder folder = new();
+        HuggingFaceTokenizer tokenizer = TokenizerLoader.LoadFile(folder.Write("tokenizer.json", spec));
+        foreach (JsonElement golden in CasesOf("tokenizer", spec))
+        {
+            int[] ids = [.. golden.GetProperty("ids").EnumerateArray().Select(id => id.GetInt32())];
+            Assert.Multiple(() =>
+            {
+                Assert.That(tokenizer.Encode(golden.GetProperty("text").GetString()!), Is.EqualTo(ids), golden.GetRawText());
+                Assert.That(tokenizer.Decode(ids, skipSpecialTokens: true), Is.EqualTo(golden.GetProperty("skipped").GetString()), golden.GetRawText());
+                Assert.That(tokenizer.Decode(ids, skipSpecialTokens: false), Is.EqualTo(golden.GetProperty("kept").GetString()), golden.GetRawText());
+            });
         }
     }
 

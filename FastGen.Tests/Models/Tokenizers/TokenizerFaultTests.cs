@@ -26,7 +26,6 @@ internal sealed class TokenizerFaultTests
     [TestCase("""{"model": {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": [["a", "a", "a"]]}}""", "model.merges[0]", "two tokens")]
     [TestCase("""{"model": {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": [7]}}""", "model.merges[0]", "two tokens")]
     [TestCase("""{"model": {"type": "BPE", "dropout": 0.1, "vocab": {"a": 0}, "merges": []}}""", "model.dropout", "0.1")]
-    [TestCase("""{"model": {"type": "BPE", "unk_token": "x", "vocab": {"a": 0}, "merges": []}}""", "model.unk_token", "\"x\"")]
     [TestCase("""{"model": {"type": "BPE", "fuse_unk": "yes", "vocab": {"a": 0}, "merges": []}}""", "model.fuse_unk", "true or false")]
     [TestCase("""{"model": {"type": "Nonsense", "vocab": {"a": 0}}}""", "model.type", "Nonsense")]
     [TestCase("""{"model": {"type": "Unigram", "vocab": [["a", "b"]]}}""", "model.vocab[0]", "score")]
@@ -66,6 +65,17 @@ internal sealed class TokenizerFaultTests
         File.WriteAllBytes(Path.Combine(folder, name), [.. "{\"architectures\": [\"x\"], \"bos_token\": \"a"u8, .. text, .. "\"}"u8]);
         Assert.That(() => Pipeline.Load(folder, new PipelineOptions { Device = ComputeDevice.Cpu }), Throws.InstanceOf<ModelLoadException>().With.Message.Contains(name).And.Message.Contains(problem));
         Directory.Delete(folder, recursive: true);
+    }
+
+    [TestCase("""{"model": {"type": "BPE", "unk_token": "x", "vocab": {"a": 0}, "merges": []}}""")]
+    [TestCase("""{"model": {"type": "WordPiece", "unk_token": "x", "vocab": {"a": 0}}}""")]
+    [TestCase("""{"model": {"vocab": {"a": 0}, "unk_token": "x"}}""")]
+    public void Encode_UnknownTokenThatIsAbsent_IsRefusedOnlyWhereItIsNeeded(string json)
+    {
+        using TemporaryFolder folder = new();
+        HuggingFaceTokenizer tokenizer = TokenizerLoader.LoadFile(folder.Write("tokenizer.json", json));
+        Assert.That(tokenizer.Encode("a"), Is.EqualTo(new[] { 0 }));
+        Assert.That(() => tokenizer.Encode("b"), Throws.InvalidOperationException.With.Message.Contains("'x'").And.Message.Contains("model.unk_token"));
     }
 
     [Test]

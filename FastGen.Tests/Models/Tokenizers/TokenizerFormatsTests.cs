@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using FastGen.Models;
 
@@ -69,6 +70,33 @@ internal sealed class TokenizerFormatsTests
         string path = TokenizerKit.PathOf(folder);
         if (TokenizerKit.JsonFile(path) is { } json && Path.GetFileName(json) != "tokenizer.json") Assert.Ignore("Its tokenizer.json is a derived one.");
         CheckGoldens(path, path, golden => TokenizerKit.Ids(golden, "ids"));
+    }
+
+    [Test]
+    public void Load_SentencePieceModelThatRemovesSpaces_KeepsOtherWhiteSpace()
+    {
+        using TemporaryFolder folder = new();
+        WriteSentencePieceModel(folder, ("\u2581", -1), ("\n", -2), ("a", -3));
+
+        Assert.That(TokenizerLoader.Load(folder.Path).Encode("  \na  a "), Is.EqualTo(new[] { 1, 2, 3, 1, 3 }));
+    }
+
+    [Test]
+    public void Load_SentencePieceModelWithEqualScores_MergesTheLongerRightPartFirst()
+    {
+        using TemporaryFolder folder = new();
+        WriteSentencePieceModel(folder, ("\u2581", -1), ("a", -2), ("b", -3), ("c", -4), ("cc", 1), ("ab", 0), ("bcc", 0));
+
+        Assert.That(TokenizerLoader.Load(folder.Path).Encode("abcc"), Is.EqualTo(new[] { 1, 2, 7 }));
+    }
+
+    /// <summary>A byte-pair model of an unknown token and <paramref name="pieces"/>; the normalization is the default one.</summary>
+    private static void WriteSentencePieceModel(TemporaryFolder folder, params (string Text, float Score)[] pieces)
+    {
+        static byte[] Field(int number, byte[] content) => [(byte)((number << 3) | 2), (byte)content.Length, .. content];
+        static byte[] Piece(string text, float score, byte type) => Field(1, [.. Field(1, Encoding.UTF8.GetBytes(text)), 0x15, .. BitConverter.GetBytes(score), 0x18, type]);
+        byte[] model = [.. Piece("<unk>", 0, 2), .. pieces.SelectMany(piece => Piece(piece.Text, piece.Score, 1)), .. Field(2, [0x18, 2])];
+        File.WriteAllBytes(Path.Combine(folder.Path, "tokenizer.model"), model);
     }
 
     private static void CheckGoldens(string path, string copy, Func<JsonElement, int[]> expectedIds)

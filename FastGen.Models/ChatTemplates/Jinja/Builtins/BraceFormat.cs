@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Numerics;
 using System.Text;
 
 namespace FastGen.Models.Jinja;
@@ -66,7 +67,8 @@ internal sealed class BraceFormat(Interpreter interpreter, bool isMarkup, IReadO
         {
             '\0' => value,
             's' => PythonText.Str(value, interpreter.Budget),
-            'r' or 'a' => PythonText.Repr(value, interpreter.Budget),
+            'r' => PythonText.Repr(value, interpreter.Budget),
+            'a' => PythonText.Ascii(value, interpreter.Budget),
             _ => throw TemplateError.Value($"Unknown conversion specifier {conversion}"),
         };
         spec = Run(spec, nesting - (spec.Contains('{') ? 1 : 0));
@@ -114,27 +116,43 @@ internal sealed class BraceFormat(Interpreter interpreter, bool isMarkup, IReadO
     private string FormatValue(object? value, string spec)
     {
         if (spec.Length == 0) return PythonText.Str(value, interpreter.Budget);
-        if (value is not (string or Markup or bool or long or double or System.Numerics.BigInteger)) throw TemplateError.Type($"unsupported format string passed to {PythonTypes.Name(value)}.__format__");
-        FormatSpec parsed = Parse(spec);
+        if (value is not (string or Markup or bool or long or double or BigInteger)) throw TemplateError.Type($"unsupported format string passed to {PythonTypes.Name(value)}.__format__");
         bool isText = PythonTypes.IsText(value);
+        FormatSpec parsed = Parse(spec, isText);
         string types = isText ? "s" : value is double ? "eEfFgGn%" : "bcdoxXneEfFgG%";
         if (parsed.Type != '\0' && !types.Contains(parsed.Type)) throw TemplateError.Value($"Unknown format code '{parsed.Type}' for object of type '{PythonTypes.Name(value)}'");
+        CheckOptions(parsed, isText);
         if (isText) return parsed.FormatText(PythonTypes.TextOf(value)!, interpreter.Budget);
         if (value is double || parsed.Type is 'e' or 'E' or 'f' or 'F' or 'g' or 'G' or '%') return parsed.FormatFloat(PythonNumber.ToDouble(value), interpreter.Budget);
         if (parsed.Precision >= 0) throw TemplateError.Value("Precision not allowed in integer format specifier");
-        return parsed.FormatInteger(PythonNumber.ToBig(value), interpreter.Budget);
+        BigInteger integer = PythonNumber.ToBig(value);
+        return parsed.Type == 'c' ? parsed.FormatCodePoint(integer, interpreter.Budget) : parsed.FormatInteger(integer, interpreter.Budget);
     }
 
-    private static FormatSpec Parse(string spec)
+    /// <summary>Refuses the options that mean nothing for a text or a character.</summary>
+    private static void CheckOptions(FormatSpec spec, bool isText)
+    {
+        bool groups = spec.Grouping == '\0' || (!isText && spec.Type is not ('c' or 'n') && (spec.Grouping == '_' || spec.Type is not ('b' or 'o' or 'x' or 'X')));
+        if (!groups) throw TemplateError.Value($"Cannot specify '{spec.Grouping}' with '{(isText ? 's' : spec.Type)}'.");
+        if (!isText && spec.Type != 'c') return;
+        string what = isText ? "string format specifier" : "integer format specifier 'c'";
+        if (spec.Sign != '\0') throw TemplateError.Value($"Sign not allowed in {what}");
+        if (spec.Alternate) throw TemplateError.Value($"Alternate form (#) not allowed in {what}");
+        if (isText && spec.Align == '=') throw TemplateError.Value($"'=' alignment not allowed in {what}");
+    }
+
+    private static FormatSpec Parse(string spec, bool isText)
     {
         int i = 0;
         char At(int index) => index < spec.Length ? spec[index] : '\0';
         static bool IsAlign(char character) => character is '<' or '>' or '=' or '^';
         string fill = " ";
+        bool hasFill = false;
         char align = '\0';
         int fillLength = spec.Length > 1 && char.IsSurrogatePair(spec, 0) ? 2 : 1;
         if (IsAlign(At(fillLength)))
         {
+            hasFill = true;
             fill = spec[..fillLength];
             align = spec[fillLength];
             i = fillLength + 1;
@@ -144,12 +162,12 @@ internal sealed class BraceFormat(Interpreter interpreter, bool isMarkup, IReadO
             align = spec[i++];
         }
 
-        char sign = At(i) is '+' or '-' or ' ' ? spec[i++] : '-';
+        char sign = At(i) is '+' or '-' or ' ' ? spec[i++] : '\0';
         bool alternate = At(i) == '#' && i++ >= 0;
-        if (At(i) == '0' && align == '\0')
+        if (At(i) == '0' && !hasFill)
         {
             fill = "0";
-            align = '=';
+            if (align == '\0' && !isText) align = '=';
             i++;
         }
         long width = 0;

@@ -1,11 +1,12 @@
 using System.Globalization;
 using System.Numerics;
+using System.Text;
 
 namespace FastGen.Models.Jinja;
 
 /// <summary>
 /// How a value is laid out: what <c>"{:&gt;8.2f}".format(x)</c> and <c>"%8.2f" % x</c> have in common.
-/// <see cref="Precision"/> is -1 and <see cref="Type"/> NUL when not given.
+/// <see cref="Precision"/> is -1, the characters are NUL when not given.
 /// </summary>
 internal sealed record FormatSpec
 {
@@ -13,12 +14,19 @@ internal sealed record FormatSpec
 
     public string Fill { get; init; } = " ";
     public char Align { get; init; }
-    public char Sign { get; init; } = '-';
+    public char Sign { get; init; }
     public bool Alternate { get; init; }
     public char Grouping { get; init; }
     public long Width { get; init; }
     public int Precision { get; init; } = -1;
     public char Type { get; init; }
+
+    /// <summary>Lays out the character of a code point.</summary>
+    public string FormatCodePoint(BigInteger codePoint, RenderBudget budget)
+    {
+        if (codePoint < 0 || codePoint > 0x10FFFF) throw TemplateError.Evaluation("OverflowError", "%c arg not in range(0x110000)");
+        return Pad("", Rune.IsValid((int)codePoint) ? new Rune((int)codePoint).ToString() : ((char)codePoint).ToString(), Align == '\0' ? '>' : Align, budget);
+    }
 
     public string FormatText(string text, RenderBudget budget)
     {
@@ -59,18 +67,18 @@ internal sealed record FormatSpec
         return char.ToLowerInvariant(Type) switch
         {
             'f' => PythonParsing.Fixed(value, precision) + (Alternate && precision == 0 ? "." : ""),
-            '%' => PythonParsing.Fixed(value * 100, precision) + "%",
+            '%' => PythonParsing.Fixed(value * 100, precision) + (Alternate && precision == 0 ? ".%" : "%"),
             'e' => Exponential(value, precision),
-            'g' => General(value, Math.Max(precision, 1), keepPoint: false),
+            'g' or 'n' => General(value, Math.Max(precision, 1), keepPoint: false),
             _ when Precision < 0 => PythonText.FloatRepr(value),
             _ => General(value, Math.Max(precision, 1), keepPoint: true),
         };
     }
 
-    private static string Exponential(double value, int precision)
+    private string Exponential(double value, int precision)
     {
         (string digits, int exponent) = PythonParsing.Scientific(value, precision + 1);
-        string mantissa = precision == 0 ? digits : $"{digits[0]}.{digits[1..]}";
+        string mantissa = precision == 0 ? digits + (Alternate ? "." : "") : $"{digits[0]}.{digits[1..]}";
         return string.Create(CultureInfo.InvariantCulture, $"{mantissa}e{(exponent < 0 ? '-' : '+')}{Math.Abs(exponent):00}");
     }
 
@@ -79,7 +87,8 @@ internal sealed record FormatSpec
         (string digits, int exponent) = PythonParsing.Scientific(value, significant);
         bool scientific = exponent < -4 || exponent >= (keepPoint ? significant - 1 : significant);
         string text = scientific ? Exponential(value, significant - 1) : PythonParsing.Fixed(value, Math.Max(0, significant - 1 - exponent));
-        if (Alternate || !text.Contains('.')) return keepPoint && !scientific && !text.Contains('.') ? text + ".0" : text;
+        if (Alternate) return text.Contains('.') ? text : text + ".";
+        if (!text.Contains('.')) return keepPoint && !scientific && !text.Contains('.') ? text + ".0" : text;
         int end = scientific ? text.IndexOf('e', StringComparison.Ordinal) : text.Length;
         string trimmed = text[..end].TrimEnd('0').TrimEnd('.');
         return (keepPoint && !scientific && !trimmed.Contains('.') ? trimmed + ".0" : trimmed) + text[end..];

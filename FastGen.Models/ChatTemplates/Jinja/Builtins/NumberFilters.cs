@@ -43,7 +43,9 @@ internal static class NumberFilters
         if (!PythonNumber.IsNumber(value)) throw TemplateError.Type($"type {PythonTypes.Name(value)} doesn't define __round__ method");
         if (method is "common") return value is double number ? PythonParsing.Round(number, precision) : RoundInteger(PythonNumber.ToBig(value), precision);
         object scale = PythonNumber.Power(10L, precision);
-        double scaled = PythonNumber.ToDouble(PythonNumber.Multiply(value, scale));
+        object product = PythonNumber.Multiply(value, scale);
+        if (PythonNumber.IsInteger(product)) return PythonNumber.Divide(product, scale);
+        double scaled = PythonNumber.ToDouble(product);
         return PythonNumber.Divide(PythonNumber.Normalize(new BigInteger(method is "ceil" ? Math.Ceiling(scaled) : Math.Floor(scaled))), scale);
     }
 

@@ -43,10 +43,15 @@ internal sealed class PercentFormat
 
     private void Convert()
     {
+        if (Peek() == '%')
+        {
+            _text.Append(_format[_position++]);
+            return;
+        }
         object? named = CallArguments.Missing;
         if (Peek() == '(') named = NamedValue();
         bool left = false, zero = false, alternate = false;
-        char sign = '-';
+        char sign = '\0';
         for (; Peek() is '-' or '0' or '#' or ' ' or '+'; _position++)
         {
             char flag = Peek();
@@ -80,8 +85,7 @@ internal sealed class PercentFormat
             Fill = zero && !left ? "0" : " ",
             Type = type,
         };
-        if (type == '%') _text.Append('%');
-        else _text.Append(Convert(spec, named == CallArguments.Missing ? NextValue() : named));
+        _text.Append(Convert(spec, named == CallArguments.Missing ? NextValue() : named));
     }
 
     private string Convert(FormatSpec spec, object? value)
@@ -91,14 +95,20 @@ internal sealed class PercentFormat
         {
             case 's': return textual.FormatText(_isMarkup ? Markup.Escape(value, _budget) : PythonText.Str(value, _budget), _budget);
             case 'r' or 'a':
-                string repr = PythonText.Repr(value, _budget);
+                string repr = spec.Type == 'r' ? PythonText.Repr(value, _budget) : PythonText.Ascii(value, _budget);
                 return textual.FormatText(_isMarkup ? Markup.Escape(repr) : repr, _budget);
-            case 'c': return textual.FormatText(PythonTypes.TextOf(value) ?? char.ConvertFromUtf32((int)RequireInteger(value, spec.Type)), _budget);
+            case 'c': return FormatCharacter(textual with { Precision = -1 }, value);
             case 'd' or 'i' or 'u': return (spec with { Type = 'd' }).FormatInteger(value is double number ? Truncate(number) : RequireInteger(value, spec.Type), _budget);
             case 'x' or 'X' or 'o': return spec.FormatInteger(RequireInteger(value, spec.Type), _budget);
             case 'e' or 'E' or 'f' or 'F' or 'g' or 'G': return spec.FormatFloat(RequireFloat(value), _budget);
             default: throw TemplateError.Value($"unsupported format character '{spec.Type}' (0x{(int)spec.Type:x}) at index {_position - 1}");
         }
+    }
+
+    private string FormatCharacter(FormatSpec spec, object? value)
+    {
+        if (PythonTypes.TextOf(value) is not string text) return spec.FormatCodePoint(RequireInteger(value, spec.Type), _budget);
+        return CodePoints.Count(text) == 1 ? spec.FormatText(text, _budget) : throw TemplateError.Type("%c requires int or char");
     }
 
     private static BigInteger Truncate(double number) => double.IsFinite(number) ? new BigInteger(number) : throw TemplateError.Evaluation("OverflowError", "cannot convert float infinity to integer");

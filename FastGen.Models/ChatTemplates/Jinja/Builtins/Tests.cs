@@ -52,6 +52,12 @@ internal static class Tests
         [">="] = Order(">=", order => order >= 0),
     }.ToFrozenDictionary();
 
+    /// <summary>The tests that compare with something.</summary>
+    public static readonly FrozenSet<string> TakingArguments = new[]
+    {
+        "sameas", "in", "divisibleby", "eq", "equalto", "==", "ne", "!=", "lt", "lessthan", "<", "le", "<=", "gt", "greaterthan", ">", "ge", ">=",
+    }.ToFrozenSet();
+
     private static bool Equal(Interpreter interpreter, object? value, CallArguments arguments) =>
         PythonComparison.AreEqual(value, arguments.BindPositional("eq", 1, 1)[0], interpreter.Budget);
 

@@ -28,23 +28,44 @@ internal static class TextCase
         return string.Concat(upper.Select(character => LongUpper.TryGetValue(character, out string? mapped) ? mapped : character.ToString()));
     }
 
-    public static string Lower(string text)
+    public static string Lower(string text) => Lower(text, 0);
+
+    /// <summary>The lower case of what begins at <paramref name="start"/>; what is before it counts as its context.</summary>
+    private static string Lower(string text, int start)
     {
-        StringBuilder lower = new(text.ToLowerInvariant());
-        lower.Replace("İ", "i̇");
-        for (int i = text.IndexOf('Σ', StringComparison.Ordinal); i >= 0 && lower.Length == text.Length; i = text.IndexOf('Σ', i + 1))
+        StringBuilder lower = new(text[start..].ToLowerInvariant());
+        for (int i = text.IndexOf('Σ', start); i >= 0; i = text.IndexOf('Σ', i + 1))
         {
-            bool final = i > 0 && char.IsLetter(text[i - 1]) && (i + 1 == text.Length || !char.IsLetter(text[i + 1]));
-            if (final) lower[i] = 'ς';
+            if (EndsWord(text, i)) lower[i - start] = 'ς';
         }
-        return lower.ToString();
+        return lower.Replace("İ", "i̇").ToString();
+    }
+
+    /// <summary>The rule of The Unicode Standard, section 3.13: a cased letter before, none behind, whatever marks lie between.</summary>
+    private static bool EndsWord(string text, int sigma)
+    {
+        bool hasBefore = false;
+        for (int i = sigma; i > 0;)
+        {
+            Rune.DecodeLastFromUtf16(text.AsSpan(0, i), out Rune before, out int length);
+            i -= length;
+            if (PythonChar.IsCaseIgnorable(before)) continue;
+            hasBefore = PythonChar.IsCased(before);
+            break;
+        }
+        if (!hasBefore) return false;
+        foreach (Rune behind in text.AsSpan(sigma + 1).EnumerateRunes())
+        {
+            if (!PythonChar.IsCaseIgnorable(behind)) return !PythonChar.IsCased(behind);
+        }
+        return true;
     }
 
     public static string Capitalize(string text)
     {
         if (text.Length == 0) return text;
         int first = text.Length > 1 && char.IsSurrogatePair(text, 0) ? 2 : 1;
-        return TitleCharacter(text[..first]) + Lower(text[first..]);
+        return TitleCharacter(text[..first]) + Lower(text, first);
     }
 
     /// <summary>A capital at the start of each run of letters.</summary>
@@ -74,7 +95,15 @@ internal static class TextCase
     private static string TitleCharacter(string character)
     {
         if (Rune.TryGetRuneAt(character, 0, out Rune rune) && Rune.GetUnicodeCategory(rune) == UnicodeCategory.TitlecaseLetter) return character;
-        string upper = Upper(character);
+        string upper = Upper(character) switch
+        {
+            "Ǆ" => "ǅ",
+            "Ǉ" => "ǈ",
+            "Ǌ" => "ǋ",
+            "Ǳ" => "ǲ",
+            string other => other,
+        };
+        if (upper.Length > 1 && upper[0] == 'ʼ') return upper;
         return upper.Length > 1 && character.Length == 1 ? upper[0] + Lower(upper[1..]) : upper;
     }
 

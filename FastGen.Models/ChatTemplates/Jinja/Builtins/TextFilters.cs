@@ -54,15 +54,21 @@ internal static class TextFilters
     {
         string text = interpreter.Budget.Made(PythonText.Str(value, interpreter.Budget));
         StringBuilder title = new(text.Length);
-        bool first = true;
-        foreach (string character in CodePoints.Split(text))
+        for (int start = 0; start < text.Length;)
         {
-            bool separates = character is "-" or "(" or "{" or "[" or "<" || (character.Length == 1 && PythonChar.IsSpace(character[0]));
-            title.Append(first ? TextCase.Upper(character) : TextCase.Lower(character));
-            first = separates;
+            int first = char.IsSurrogatePair(text, start) ? 2 : 1;
+            int end = start + first;
+            if (!SeparatesWords(text[start]))
+            {
+                while (end < text.Length && !SeparatesWords(text[end])) end++;
+            }
+            title.Append(TextCase.Upper(text.Substring(start, first))).Append(TextCase.Lower(text[(start + first)..end]));
+            start = end;
         }
         return title.ToString();
     }
+
+    private static bool SeparatesWords(char character) => character is '-' or '(' or '{' or '[' or '<' || PythonChar.IsSpace(character);
 
     public static object? Indent(Interpreter interpreter, object? value, CallArguments arguments)
     {

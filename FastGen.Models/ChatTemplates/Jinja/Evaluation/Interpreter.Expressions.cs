@@ -183,6 +183,7 @@ internal sealed partial class Interpreter
     {
         Budget.Step();
         if (!Tests.Table.TryGetValue(name, out Test? test)) throw TemplateError.Runtime($"No test named '{name}' found.");
+        if (arguments.Positional.Count + arguments.Keywords.Count > 0 && !Tests.TakingArguments.Contains(name)) throw TemplateError.Type($"test_{name}() takes 1 positional argument but {arguments.Positional.Count + arguments.Keywords.Count + 1} were given");
         return test(this, value, arguments);
     }
 }

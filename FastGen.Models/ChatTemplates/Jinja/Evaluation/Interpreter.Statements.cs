@@ -96,7 +96,9 @@ internal sealed partial class Interpreter
         string text = Capture(() => flow = Execute(statement.Body, block));
 
         // A `break` inside leaves before the filter writes.
-        if (flow == Flow.Normal) Write(PythonText.Str(ApplyFilter(statement.Filter, block, text), Budget));
+        if (flow != Flow.Normal) return flow;
+        object? filtered = ApplyFilter(statement.Filter, block, text);
+        Write(PythonTypes.TextOf(filtered) ?? throw TemplateError.Type($"sequence item 0: expected str instance, {PythonTypes.Name(filtered)} found"));
         return flow;
     }
 

@@ -7,6 +7,20 @@ internal sealed class Macro(MacroDefinition definition, Frame frame) : Callable(
 
     private string Quoted => definition.Name is null ? "None" : $"'{definition.Name}'";
 
+    public bool TryGetAttribute(string name, out object? value)
+    {
+        value = name switch
+        {
+            "name" => Name,
+            "arguments" => new PythonTuple([.. definition.Parameters.Select(parameter => parameter.Name)]),
+            "catch_kwargs" => definition.KeywordsSlot >= 0,
+            "catch_varargs" => definition.VariadicSlot >= 0,
+            "caller" => definition.CallerSlot >= 0,
+            _ => null,
+        };
+        return name is "name" or "arguments" or "catch_kwargs" or "catch_varargs" or "caller";
+    }
+
     public override object? Call(Interpreter interpreter, CallArguments arguments)
     {
         Frame body = interpreter.EnterFrame(frame, definition.Layout);

@@ -45,9 +45,7 @@ internal static class Members
             case PythonTuple { Names: not null } tuple when tuple.Names.ToList().IndexOf(name) is int index and >= 0:
                 value = tuple.Items[index];
                 return true;
-            case Macro macro when name == "name":
-                value = macro.Name;
-                return true;
+            case Macro macro: return macro.TryGetAttribute(name, out value);
             case Cycler cycler: return cycler.TryGetAttribute(name, out value);
             default: return CollectionMethods.TryBind(target, name, out value);
         }

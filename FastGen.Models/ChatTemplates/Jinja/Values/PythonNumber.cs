@@ -34,10 +34,21 @@ internal static class PythonNumber
         {
             double given => given,
             long integer => integer,
-            _ => (double)ToBig(value),
+            _ => Nearest(ToBig(value)),
         };
         if (double.IsInfinity(number) && value is BigInteger) throw TemplateError.Evaluation("OverflowError", "int too large to convert to float");
         return number;
+    }
+
+    /// <summary>The float nearest to an int; .NET's own conversion cuts off.</summary>
+    public static double Nearest(BigInteger integer)
+    {
+        BigInteger magnitude = BigInteger.Abs(integer);
+        int shift = (int)Math.Max(0, magnitude.GetBitLength() - 64);
+        ulong top = (ulong)(magnitude >> shift);
+        // What is shifted out decides only between two halves.
+        if (!(magnitude & ((BigInteger.One << shift) - 1)).IsZero) top |= 1;
+        return Math.CopySign(Math.ScaleB(top, shift), integer.Sign);
     }
 
     /// <summary>An int that fits a count or an index; larger ones are clamped, as slices do.</summary>
@@ -59,10 +70,28 @@ internal static class PythonNumber
 
     public static object Divide(object? left, object? right)
     {
-        bool integers = IsInteger(left) && IsInteger(right);
+        if (IsInteger(left) && IsInteger(right))
+        {
+            if (ToBig(right).IsZero) throw ZeroDivision("division by zero");
+            double quotient = Nearest(ToBig(left), ToBig(right));
+            return double.IsFinite(quotient) ? quotient : throw TemplateError.Evaluation("OverflowError", "integer division result too large for a float");
+        }
         double divisor = ToDouble(right);
-        if (divisor == 0) throw ZeroDivision(integers ? "division by zero" : "float division by zero");
-        return ToDouble(left) / divisor;
+        return divisor != 0 ? ToDouble(left) / divisor : throw ZeroDivision("float division by zero");
+    }
+
+    /// <summary>The float nearest to a quotient of ints.</summary>
+    private static double Nearest(BigInteger dividend, BigInteger divisor)
+    {
+        const int ExactBits = 53;
+        if (dividend.GetBitLength() <= ExactBits && divisor.GetBitLength() <= ExactBits) return (double)dividend / (double)divisor;
+        // More bits than a float has, and one that stands for all the others.
+        int shift = (int)(66 - BigInteger.Abs(dividend).GetBitLength() + BigInteger.Abs(divisor).GetBitLength());
+        if (shift > 0) dividend <<= shift;
+        else divisor <<= -shift;
+        BigInteger quotient = BigInteger.DivRem(BigInteger.Abs(dividend), BigInteger.Abs(divisor), out BigInteger remainder);
+        if (!remainder.IsZero) quotient |= 1;
+        return Math.ScaleB(Nearest(quotient), -shift) * dividend.Sign * divisor.Sign;
     }
 
     public static object FloorDivide(object? left, object? right)
@@ -76,8 +105,14 @@ internal static class PythonNumber
         }
         double by = ToDouble(right);
         if (by == 0) throw ZeroDivision("float floor division by zero");
-        double whole = (ToDouble(left) - FloatModulo(ToDouble(left), by)) / by;
-        return whole == 0 ? Math.CopySign(0.0, ToDouble(left) / by) : Math.Round(whole);
+        double dividend = ToDouble(left);
+        double rest = dividend % by;
+        double whole = (dividend - rest) / by;
+        if (rest != 0 && (by < 0) != (rest < 0)) whole -= 1;
+        if (whole == 0) return Math.CopySign(0.0, dividend / by);
+        // The quotient is all but a whole number; it may lie a little below.
+        double floor = Math.Floor(whole);
+        return whole - floor > 0.5 ? floor + 1 : floor;
     }
 
     public static object Modulo(object? left, object? right)

@@ -55,7 +55,7 @@ internal static class PythonParsing
         if (precision >= 0) return double.Parse(Fixed(number, (int)precision), CultureInfo.InvariantCulture);
         (BigInteger numerator, BigInteger denominator) = Fraction(Math.Abs(number));
         BigInteger unit = BigInteger.Pow(10, (int)-precision);
-        return Math.CopySign((double)(RoundHalfEven(numerator, denominator * unit) * unit), number);
+        return Math.CopySign(PythonNumber.Nearest(RoundHalfEven(numerator, denominator * unit) * unit), number);
     }
 
     /// <summary>The exact value with <paramref name="decimals"/> digits behind the point, as C's <c>%.*f</c> writes it.</summary>

@@ -23,6 +23,18 @@ internal static class PythonText
         return text.ToString();
     }
 
+    /// <summary>As <see cref="Repr"/>, with escapes for all that is not ASCII.</summary>
+    public static string Ascii(object? value, RenderBudget budget)
+    {
+        StringBuilder text = new();
+        foreach (Rune rune in Repr(value, budget).EnumerateRunes())
+        {
+            if (rune.IsAscii) text.Append((char)rune.Value);
+            else WriteEscape(text, rune);
+        }
+        return budget.Made(text.ToString());
+    }
+
     private static void WriteRepr(StringBuilder text, object? value, RenderBudget budget)
     {
         int start = text.Length;
@@ -124,10 +136,15 @@ internal static class PythonText
             case '\t': text.Append("\\t"); break;
             case int value when value == quote: text.Append('\\').Append(quote); break;
             case int when PythonChar.IsPrintable(rune): text.Append(rune.ToString()); break;
-            case < 0x100: text.Append(CultureInfo.InvariantCulture, $"\\x{rune.Value:x2}"); break;
-            case < 0x10000: text.Append(CultureInfo.InvariantCulture, $"\\u{rune.Value:x4}"); break;
-            default: text.Append(CultureInfo.InvariantCulture, $"\\U{rune.Value:x8}"); break;
+            default: WriteEscape(text, rune); break;
         }
+    }
+
+    private static void WriteEscape(StringBuilder text, Rune rune)
+    {
+        if (rune.Value < 0x100) text.Append(CultureInfo.InvariantCulture, $"\\x{rune.Value:x2}");
+        else if (rune.IsBmp) text.Append(CultureInfo.InvariantCulture, $"\\u{rune.Value:x4}");
+        else text.Append(CultureInfo.InvariantCulture, $"\\U{rune.Value:x8}");
     }
 
     /// <summary>The shortest digits that give the same float back; an exponent outside 1e-4 … 1e16.</summary>
