@@ -14,7 +14,7 @@ internal sealed class TiledExperts(CudaDevice device, KernelLibrary kernels)
     private const int StageBytes = (TileVisits + TileWeights) * 128;
     private const int Alignment = 1024;
 
-    private readonly TensorMaps _maps = new();
+    private readonly TensorMaps _maps = new(device);
 
     /// <summary>Whether the kernel serves these experts.</summary>
     public bool Serves(ExpertWeights weights) =>
