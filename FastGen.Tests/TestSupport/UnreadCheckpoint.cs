@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using FastGen.Compute;
 using FastGen.Models;
@@ -10,7 +11,9 @@ internal sealed class UnreadCheckpoint(DType type, float spread = 0.04f) : Check
     /// <summary>Tensors of fewer bytes are random.</summary>
     public const long LargeBytes = 1 << 20;
 
-    private readonly RandomCheckpoint _random = new(type, seed: 1, spread);
+    private static readonly ConcurrentDictionary<(DType, float), RandomCheckpoint> Patterns = [];
+
+    private readonly RandomCheckpoint _random = Patterns.GetOrAdd((type, spread), static key => new RandomCheckpoint(key.Item1, seed: 1, key.Item2));
 
     public override string Location => _random.Location;
 
@@ -29,11 +32,5 @@ internal sealed class UnreadCheckpoint(DType type, float spread = 0.04f) : Check
     public override void Read(StoredTensor tensor, long offset, Span<byte> target)
     {
         if (tensor.Bytes < LargeBytes) _random.Read(tensor, offset, target);
-    }
-
-    protected override void Dispose(bool disposing)
-    {
-        _random.Dispose();
-        base.Dispose(disposing);
     }
 }

@@ -18,7 +18,7 @@ internal sealed class SkinnyProducts(CudaDevice device, KernelLibrary kernels, i
     public void Run(Tensor output, Tensor input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
         int rows = RowTile(input.Rows);
-        SkinnyTile tile = SkinnyTile.For(new ProductSize(output.Columns, weights.Inputs, gated), rows, device.Multiprocessors);
+        SkinnyTile tile = SkinnyTile.For(new ProductSize(output.Columns, weights.Inputs, gated), rows, device.Multiprocessors, device.SharedBytesPerBlock);
         int outputs = gated ? tile.Rows / 2 : tile.Rows, tiles = (output.Columns + outputs - 1) / outputs;
         KernelConstants constants = new()
         {

@@ -39,7 +39,7 @@ public sealed class CudaLaunchTests
             """),
     ];
 
-    private static IEnumerable<TestCaseData> Steps() => from device in ImaginedDevice.Kinds from model in Models select new TestCaseData(device.Name, model.Name);
+    private static IEnumerable<TestCaseData> Steps() => from device in (string[])["H200", "H200 slice", "A100", "RTX 3090", "RTX 3060"] from model in Models select new TestCaseData(device, model.Name);
 
     private static IEnumerable<string> Devices() => ImaginedDevice.Kinds.Select(kind => kind.Name);
 
@@ -47,7 +47,8 @@ public sealed class CudaLaunchTests
     public void Steps_PublishedShapes_Fit(string device, string model)
     {
         string config = Models.Single(known => known.Name == model).Config;
-        foreach (DType type in Enum.GetValues<DType>())
+        // F16 is cut as BF16 is.
+        foreach (DType type in (DType[])[DType.BF16, DType.F32])
         {
             foreach (CudaOptions options in (CudaOptions[])[new(), new() { Deterministic = true }, new() { UseHopperInstructions = false }])
             {
