@@ -117,8 +117,9 @@ public sealed unsafe partial class CudaBackend
                 Partials = _scratch.Get(ScratchUse.AttentionPartials, (long)singles * attention.KvHeads * splits * group * (attention.HeadDim + 2) * sizeof(float)),
                 Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
                 Heads = new HeadArguments(attention),
+                Slots = slots,
             };
-            _kernels.Get("attention_split", "attention_split", ConstantsOf(cache, attention) with { Fused = fused, Shape = (slots, cluster, 0, 0) })
+            _kernels.Get("attention_split", "attention_split", ConstantsOf(cache, attention) with { Fused = fused, Shape = (_splitting.CompiledStages(slots), cluster, 0, 0) })
                 .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, _splitting.SharedBytes(splits, slots), cluster, clusterAlongY: true);
         }
     }
@@ -194,5 +195,6 @@ public sealed unsafe partial class CudaBackend
         public AttentionArguments Common;
         public nint Partials, Counters;
         public HeadArguments Heads;
+        public int Slots;
     }
 }

@@ -1,6 +1,5 @@
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
-using FastGen.Kernels.Cuda.Steps;
 
 namespace FastGen.Kernels.Cuda;
 
@@ -30,7 +29,8 @@ public sealed unsafe partial class CudaBackend
                     foreach (int context in Contexts().Where(context => context < longest)) Queue(context, 1, 1);
                     foreach (int context in (int[])[Math.Min(ShortContext, longest), longest])
                     {
-                        for (int count = 1; count > 0; count = count < most ? StepGraphs.Bucket(count + 1, most) : 0) Queue(context, count, count);
+                        // Kernels are made for powers of two of rows.
+                        for (int count = 1; count > 0; count = count < most ? Math.Min(2 * count, most) : 0) Queue(context, count, count);
                         if (replayed) continue;
                         for (int tokens = ChunkTokens; tokens <= limits.Tokens; tokens *= 2) Queue(context, tokens, Math.Min(tokens, most));
                     }

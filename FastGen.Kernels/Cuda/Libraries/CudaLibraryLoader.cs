@@ -53,6 +53,7 @@ internal static class CudaLibraryLoader
         {
             try
             {
+                foreach (string companion in _search.Companions(library, candidate)) _ = NativeLibrary.TryLoad(companion, out _);
                 nint handle = NativeLibrary.Load(candidate.Path);
                 attempts.Add(new CudaLoadAttempt(candidate.Path, candidate.Origin, null));
                 return Handles[library.ImportName] = handle;

@@ -80,6 +80,15 @@ internal sealed class CudaLibrarySearch
         }
     }
 
+    /// <summary>
+    /// What lies beside <paramref name="candidate"/> and it will ask the system's loader for by name alone, which knows only its own folders: to be loaded first.
+    /// </summary>
+    public IReadOnlyList<string> Companions(CudaLibrary library, CudaCandidate candidate)
+    {
+        if (library != CudaLibrary.Compiler || Path.GetDirectoryName(candidate.Path) is not { Length: > 0 } folder || !Directory.Exists(folder)) return [];
+        return [.. Directory.EnumerateFiles(folder, Windows ? "nvrtc-builtins64_*.dll" : "libnvrtc-builtins*.so*").Order(StringComparer.Ordinal)];
+    }
+
     /// <summary>Folders looked into, with the rule that named each, whether or not they exist.</summary>
     public IEnumerable<(string Folder, string Origin)> Folders()
     {

@@ -25,7 +25,6 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
     private const int LargeRing = 200 << 10;
     private const int SmallRing = 100 << 10;
     private const int LeastStages = 2;
-    private const int BarrierBytes = 2 * MostStages * sizeof(ulong);
 
     /// <summary>Shared memory for <paramref name="inputRows"/> rows: the ring, what the last wgmma reads past it, and the finished tile in its place.</summary>
     public int SharedBytes(int inputRows)
@@ -55,8 +54,8 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
             SkinnyTile tile = new(height, blocks, 0, splits, height > WgmmaRows ? 2 : 1);
             int needed = (share + blocks - 1) / blocks, stages = Math.Min(Math.Min(ring / tile.StageBytes(inputRows), needed), MostStages);
             tile = tile with { Stages = Math.Max(stages, LeastStages) };
-            // One stage may hold all columns, but two are the least: of narrower ones, where two so wide do not fit.
-            if (blocks == 1 || ((stages >= enough || (stages == needed && stages > 0)) && tile.SharedBytes(inputRows) + BarrierBytes <= sharedBytesPerBlock)) return tile;
+            // One stage may hold all columns, but two are the least: of narrower ones, where two so wide do not fit. The kernel's barriers take as much as they align.
+            if (blocks == 1 || ((stages >= enough || (stages == needed && stages > 0)) && tile.SharedBytes(inputRows) + Alignment <= sharedBytesPerBlock)) return tile;
         }
     }
 

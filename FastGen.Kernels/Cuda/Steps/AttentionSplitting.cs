@@ -20,6 +20,7 @@ internal readonly record struct AttentionSplitting(int Multiprocessors, int Shar
     private const int MostSplitsLog2 = 5;
     private const int LargestCluster = 8;
     private const int Alignment = 128;
+    private const int MostSlots = 16;
 
     /// <summary>Whether the kernel's rings and own variables fit the device.</summary>
     public bool Fits => Stages(splits: 2) >= FewestStages;
@@ -43,6 +44,9 @@ internal readonly record struct AttentionSplitting(int Multiprocessors, int Shar
         return splits == 1 || !Hopper || pages > all ? all : pages <= 5 ? 5 : pages <= 6 ? 6 : 8;
     }
 
+    /// <summary>Stages that the kernel is compiled for; 0 on Hopper, where it takes any number of slots.</summary>
+    public int CompiledStages(int slots) => Hopper ? 0 : slots / Warps;
+
     /// <summary>CTAs of a cluster: splits that fit one meet in it, others through memory.</summary>
     public int Cluster(int splits) => Hopper && splits is > 1 and <= LargestCluster ? splits : 1;
 
@@ -50,13 +54,13 @@ internal readonly record struct AttentionSplitting(int Multiprocessors, int Shar
     public int SharedBytes(int splits, int slots) => (slots * PageBytes) + (Cluster(splits) > 1 ? ((Warps * HeadDim) + 64) * Group * sizeof(float) : 0);
 
     /// <summary>At least what the kernel declares for itself: queries, the new key and value, barriers, and what its warps hand each other.</summary>
-    public int OwnBytes(int slots) => (Group * (HeadDim + 8) * sizeof(ushort)) + (2 * HeadDim * sizeof(ushort)) + (slots * sizeof(ulong)) + (2 * Warps * Group * sizeof(float)) + Alignment;
+    public int OwnBytes => (Group * (HeadDim + 8) * sizeof(ushort)) + (2 * HeadDim * sizeof(ushort)) + (Hopper ? MostSlots * sizeof(ulong) : 0) + (2 * Warps * Group * sizeof(float)) + Alignment;
 
     // Of every warp; fewer than two where not even these fit.
     private int Stages(int splits)
     {
         int stages = HeadDim <= 64 ? 4 : HeadDim <= 128 && splits == 1 ? 3 : FewestStages;
-        while (stages >= FewestStages && SharedBytes(splits, Warps * stages) + OwnBytes(Warps * stages) > SharedBytesPerBlock) stages--;
+        while (stages >= FewestStages && SharedBytes(splits, Warps * stages) + OwnBytes > SharedBytesPerBlock) stages--;
         return stages;
     }
 }

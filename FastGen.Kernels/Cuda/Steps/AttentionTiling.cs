@@ -8,7 +8,7 @@ internal readonly record struct AttentionTiling(int Warpgroups, int Tokens, int 
 {
     private const int WarpgroupRows = 64;
     private const int PlainTokens = 64;
-    private const int OwnBytes = 256;
+    private const int OwnBytes = 1024;
 
     /// <summary>Packed rows of a tile.</summary>
     public int Rows => WarpgroupRows * Math.Max(Warpgroups, 1);

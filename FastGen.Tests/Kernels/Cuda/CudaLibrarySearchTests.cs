@@ -83,6 +83,17 @@ public sealed class CudaLibrarySearchTests
     }
 
     [Test]
+    public void Companions_BuiltinsBesideNvrtc_AreNamed()
+    {
+        foreach (string file in (string[])["app/libnvrtc.so.13", "app/libnvrtc-builtins.so.13.0", "app/nvrtc64_130_0.dll", "app/nvrtc-builtins64_130.dll"]) Touch(file);
+
+        Assert.That(Linux([]).Companions(CudaLibrary.Compiler, new CudaCandidate(At("app/libnvrtc.so.13"), "")), Is.EqualTo((string[])[At("app/libnvrtc-builtins.so.13.0")]));
+        Assert.That(Windows([]).Companions(CudaLibrary.Compiler, new CudaCandidate(At("app/nvrtc64_130_0.dll"), "")), Is.EqualTo((string[])[At("app/nvrtc-builtins64_130.dll")]));
+        Assert.That(Linux([]).Companions(CudaLibrary.Compiler, new CudaCandidate("libnvrtc.so.13", "")), Is.Empty);
+        Assert.That(Linux([]).Companions(CudaLibrary.Products, new CudaCandidate(At("app/libcublasLt.so.13"), "")), Is.Empty);
+    }
+
+    [Test]
     public void Candidates_DriverOnLinux_IsNamedByItsMajorVersion() =>
         Assert.That(Linux([]).Candidates(CudaLibrary.Driver).Select(candidate => candidate.Path), Is.EqualTo((string[])["libcuda.so.1"]));
 
