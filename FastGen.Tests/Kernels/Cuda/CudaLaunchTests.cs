@@ -153,7 +153,7 @@ public sealed class CudaLaunchTests
             ("gemv", _) => 4 * constants.Rows * constants.Shape.A,
             // Barriers, and what aligns the rings behind them.
             ("skinny" or "experts_skinny" or "experts_tiles" or "attention_wgmma", _) => 1024,
-            ("attention_split", _) => (2 * constants.Group * (constants.HeadDim + 8)) + (4 * constants.HeadDim) + 128 + (32 * constants.Group) + 128,
+            ("attention_split", _) => (2 * constants.Group * (constants.HeadDim + 8)) + (4 * constants.HeadDim) + (constants.Shape.A == 0 ? 128 : 0) + (32 * constants.Group) + 128,
             ("attention_tiles", _) => 128,
             ("attention", _) => 16 * (constants.HeadDim + 32),
             ("experts_route", _) => 144,

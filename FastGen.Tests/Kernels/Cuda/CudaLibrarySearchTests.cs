@@ -93,6 +93,18 @@ public sealed class CudaLibrarySearchTests
         Assert.That(Linux([]).Companions(CudaLibrary.Products, new CudaCandidate(At("app/libcublasLt.so.13"), "")), Is.Empty);
     }
 
+    [TestCase("/usr/lib64/libnvrtc.so.13", 13)]
+    [TestCase("libnvrtc.so.12", 12)]
+    [TestCase("/app/libnvrtc-b51b459d.so.12", 12)]
+    [TestCase(@"C:\CUDA\v13.0\bin\x64\nvrtc64_130_0.dll", 13)]
+    [TestCase("nvrtc64_120_0.dll", 12)]
+    [TestCase("cublasLt64_13.dll", 13)]
+    [TestCase("libnvrtc.so", 0)]
+    public void MajorOf_NamesOfFiles_SayTheirCuda(string path, int major) => Assert.That(CudaLibrary.Compiler.MajorOf(path), Is.EqualTo(major));
+
+    [Test]
+    public void MajorOf_Driver_SaysNothing() => Assert.That(CudaLibrary.Driver.MajorOf("libcuda.so.1"), Is.Zero);
+
     [Test]
     public void Candidates_DriverOnLinux_IsNamedByItsMajorVersion() =>
         Assert.That(Linux([]).Candidates(CudaLibrary.Driver).Select(candidate => candidate.Path), Is.EqualTo((string[])["libcuda.so.1"]));
