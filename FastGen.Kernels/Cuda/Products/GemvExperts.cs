@@ -28,15 +28,7 @@ internal sealed class GemvExperts(CudaDevice device, KernelLibrary kernels)
     {
         (int warps, int vectors) = SplitOf(weight.Columns);
         int ctas = warps > MostWarps / 2 ? 1 : Math.Min(MostCtas, MostWarps / warps), halves = activation is null ? 1 : 2;
-        KernelConstants constants = new()
-        {
-            Weight = weight.Type,
-            Out = output.Type,
-            Gated = activation is not null,
-            Activation = activation ?? Activation.None,
-            Columns = weight.Columns,
-            Shape = (warps, vectors, LoadsInFlight / vectors, ctas),
-        };
+        KernelConstants constants = ExpertLaunch.Constants(output, weight, activation) with { Columns = weight.Columns, Shape = (warps, vectors, LoadsInFlight / vectors, ctas) };
         GemvArguments arguments = new() { Input = input.Data, Weights = weight.Data, Output = output.Data, Starts = routes.Starts, Sources = sources, Experts = experts, Outputs = output.Columns };
         int startBytes = (experts + 1) * sizeof(float), sumBytes = halves * (warps + 1) * sizeof(float), resident = ctas * device.Multiprocessors;
         // Where the sums of an even share do not fit, shares are smaller, and not all CTAs are resident.
