@@ -109,13 +109,19 @@ public sealed unsafe partial class CudaBackend
         return longest;
     }
 
+    // What every operation begins with. In a step the thread has the device; outside of one it may have used another meanwhile.
+    private void Enter()
+    {
+        if (_current is null) _device.MakeCurrent();
+        StorePending();
+    }
+
     // The step's metadata. An operation called outside a step brings its batch along.
     private BatchView View(RaggedBatch batch)
     {
-        StorePending();
+        Enter();
         if (_current != batch)
         {
-            _device.MakeCurrent();
             long ticket = Steps.Begin(batch);
             Steps.End(ticket);
             _device.Synchronize();

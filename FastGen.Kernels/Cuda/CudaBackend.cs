@@ -87,7 +87,7 @@ public sealed unsafe partial class CudaBackend : IBackend
     /// <inheritdoc/>
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
     {
-        int rowBytes = target.Columns * sourceType.Size();
+        long rowBytes = (long)target.Columns * sourceType.Size();
         if (source.Length % rowBytes != 0 || firstRow < 0 || firstRow + (source.Length / rowBytes) > target.Rows)
         {
             throw new ArgumentException($"{source.Length} bytes of {sourceType} are not whole rows of {target.Columns} columns that fit {target.Rows} rows from row {firstRow} on.", nameof(source));
@@ -166,7 +166,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         CudaDevice device = new(index, options.MemoryLimit);
         try
         {
-            KernelCache cache = new(options.KernelCacheFolder ?? KernelCache.DefaultFolder);
+            KernelCache cache = new(options.KernelCacheFolder is { Length: > 0 } folder ? folder : KernelCache.DefaultFolder);
             KernelLibrary kernels = new(device, new KernelCompiler(device.Capability, cache, options.UseHopperInstructions));
             return new CudaParts(device, info, kernels, ProductChoices.For(cache, device, info.Name));
         }

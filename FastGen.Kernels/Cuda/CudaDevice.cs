@@ -17,6 +17,7 @@ internal unsafe class CudaDevice : IDisposable
     private readonly Dictionary<nint, (long Bytes, MemoryUse Use)> _deviceMemory = [];
     private readonly HashSet<nint> _pinnedMemory = [];
     private readonly long[] _used = new long[Enum.GetValues<MemoryUse>().Length];
+    private bool _disposed;
 
     /// <param name="index">The device's number.</param>
     /// <param name="memoryLimit">Bytes that may be taken on it; null for all that it has.</param>
@@ -91,7 +92,12 @@ internal unsafe class CudaDevice : IDisposable
     }
 
     /// <summary>Makes the calling thread use this device.</summary>
-    public virtual void MakeCurrent() => CudaDriver.Check(CudaDriver.cuCtxSetCurrent(_context));
+    public virtual void MakeCurrent()
+    {
+        // Its memory is gone; on what has come in its place nothing may run.
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        CudaDriver.Check(CudaDriver.cuCtxSetCurrent(_context));
+    }
 
     /// <summary>Zeroed memory on the device.</summary>
     /// <exception cref="CudaOutOfMemoryException">There is too little; the message has the sums.</exception>
@@ -187,6 +193,8 @@ internal unsafe class CudaDevice : IDisposable
     public void Dispose()
     {
         GC.SuppressFinalize(this);
+        if (_disposed) return;
+        _disposed = true;
         Settle();
         Release();
     }

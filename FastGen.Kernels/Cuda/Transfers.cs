@@ -33,12 +33,14 @@ internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels,
                 return;
             }
         }
-        for (int at = 0; at < source.Length; at += PieceBytes)
+        while (!source.IsEmpty)
         {
-            ReadOnlySpan<byte> part = source.Slice(at, Math.Min(PieceBytes, source.Length - at));
+            ReadOnlySpan<byte> part = source[..Math.Min(PieceBytes, source.Length)];
             PinnedPiece piece = Acquire();
             part.CopyTo(piece.GetSpan());
-            Send(piece, piece.Address, part.Length, sourceType, target + (nint)((long)at / sourceType.Size() * targetType.Size()), targetType);
+            Send(piece, piece.Address, part.Length, sourceType, target, targetType);
+            target += part.Length / sourceType.Size() * targetType.Size();
+            source = source[part.Length..];
         }
     }
 

@@ -74,6 +74,24 @@ public sealed class CudaLibrarySearchTests
     }
 
     [Test]
+    public void Candidates_WindowsPythonOfCuda13_IsFoundAFolderDeeper()
+    {
+        Touch("venv/Lib/site-packages/nvidia/cu13/bin/x86_64/nvrtc64_130_0.dll");
+
+        CudaCandidate[] found = [.. Windows(new() { ["VIRTUAL_ENV"] = At("venv") }).Candidates(CudaLibrary.Compiler)];
+
+        Assert.That(found[^1], Is.EqualTo(new CudaCandidate(At("venv/Lib/site-packages/nvidia/cu13/bin/x86_64/nvrtc64_130_0.dll"), "Python package")));
+    }
+
+    [Test]
+    public void Folders_OnArm_AreThoseOfArm()
+    {
+        CudaLibrarySearch search = Search(windows: false, new() { ["CUDA_PATH"] = At("toolkit") }, null, arm: true);
+
+        Assert.That(search.Folders().Select(folder => folder.Folder), Does.Contain(At("toolkit/targets/sbsa-linux/lib")).And.Contain(At("app/runtimes/linux-arm64/native")));
+    }
+
+    [Test]
     public void Candidates_HashedNvrtcOfLibtorch_IsTakenAndItsBuiltinsAreNot()
     {
         Touch("app/libnvrtc-b51b459d.so.12");
@@ -113,9 +131,10 @@ public sealed class CudaLibrarySearchTests
 
     private CudaLibrarySearch Windows(Dictionary<string, string> variables) => Search(windows: true, variables, null);
 
-    private CudaLibrarySearch Search(bool windows, Dictionary<string, string> variables, string? explicitFolder) => new()
+    private CudaLibrarySearch Search(bool windows, Dictionary<string, string> variables, string? explicitFolder, bool arm = false) => new()
     {
         Windows = windows,
+        Arm = arm,
         ExplicitFolder = explicitFolder,
         ApplicationFolder = At("app"),
         Variable = variables.GetValueOrDefault,
