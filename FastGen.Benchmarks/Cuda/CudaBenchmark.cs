@@ -11,7 +11,7 @@ namespace FastGen.Benchmarks.Cuda;
 /// What the device can do and what steps of two model shapes reach of it, in one run:
 /// `cuda [--json FILE] [--shape llama|qwen|mixtral|phi2] [--detail] [--decode] [--prompts] [--skinny ROWS] [--deterministic]`. --decode leaves the prompts out, --prompts takes them
 /// apart (every kernel of a chunk against its limit), --detail does so with decode steps, --skinny sets the rows up to which products have own kernels.
-/// `cuda --products`, `--gaps`, `--experts`, `--attention`, `--sampling` and `--upload [GIGABYTES]` are measurements of their own.
+/// `cuda --products`, `--gaps`, `--experts`, `--attention`, `--sampling` and `--upload [GIGABYTES]` are measurements of their own; `cuda --compile` needs no GPU.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
 /// </summary>
 public static class CudaBenchmark
@@ -29,6 +29,7 @@ public static class CudaBenchmark
     {
         CudaProbe probe = CudaBackend.Probe();
         Console.WriteLine(probe);
+        if (args.Contains("--compile")) return CompileBenchmark.Run(Option(args, "--shape") ?? "llama3-8b", Option(args, "--device") ?? "H200", args.Contains("--detail"));
         if (!probe.IsUsable) return 1;
         if (args.Contains("--upload")) return UploadBenchmark.Run(double.Parse(Option(args, "--upload") ?? "8", CultureInfo.InvariantCulture));
         if (args.Contains("--sampling")) return SamplingBenchmark.Run();

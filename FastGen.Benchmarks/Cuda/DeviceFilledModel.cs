@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
 using FastGen.Benchmarks.Serving;
 using FastGen.Compute;
@@ -14,19 +13,18 @@ internal static class DeviceFilledModel
     private const int PatternValues = 48 << 20;
     private const long Step = 7_340_033 * 16L;
     private const float Spread = 0.04f;
-    private const long LargeBytes = 1 << 20;
 
     /// <summary>A model of <see cref="ModelShapes"/>, wired by its family's own layers.</summary>
     public static CausalLM Load(CudaBackend backend, string shape)
     {
         Tensor pattern = Pattern(backend);
         long copies = 0;
-        using UnreadCheckpoint checkpoint = new();
+        using UnreadCheckpoint checkpoint = new(DType.BF16, Spread);
         return ModelLoader.Load(ModelConfig.Parse(ModelShapes.Config(shape)), checkpoint, new ObservedBackend(backend) { Uploading = Fill }, new ModelLoadOptions());
 
         bool Fill(int bytes, Tensor target, int firstRow)
         {
-            if (target.Type != DType.BF16 || target.Bytes < LargeBytes) return false;
+            if (target.Type != DType.BF16 || target.Bytes < UnreadCheckpoint.LargeBytes) return false;
             backend.CopyOnDevice(pattern, ++copies * Step % (pattern.Bytes - bytes) / 16 * 16, target, firstRow, bytes);
             return true;
         }
@@ -41,36 +39,5 @@ internal static class DeviceFilledModel
         Tensor pattern = backend.Allocate(DType.BF16, PatternValues / Columns, Columns);
         backend.Upload(MemoryMarshal.AsBytes<ushort>(values), DType.BF16, pattern);
         return pattern;
-    }
-
-    // Small tensors are random; large ones are left to the device.
-    private sealed class UnreadCheckpoint : Checkpoint
-    {
-        private readonly RandomCheckpoint _random = new(DType.BF16, seed: 1, Spread);
-
-        public override string Location => _random.Location;
-
-        public override IReadOnlyCollection<string> Names => _random.Names;
-
-        public override long TotalBytes => _random.TotalBytes;
-
-        public override DType MainType => _random.MainType;
-
-        public override bool ContainsPrefix(string prefix) => _random.ContainsPrefix(prefix);
-
-        public override bool TryFind(string name, [NotNullWhen(true)] out StoredTensor? tensor) => _random.TryFind(name, out tensor);
-
-        public override StoredTensor Require(string name, params ReadOnlySpan<long> shape) => _random.Require(name, shape);
-
-        public override void Read(StoredTensor tensor, long offset, Span<byte> target)
-        {
-            if (tensor.Bytes < LargeBytes) _random.Read(tensor, offset, target);
-        }
-
-        protected override void Dispose(bool disposing)
-        {
-            _random.Dispose();
-            base.Dispose(disposing);
-        }
     }
 }

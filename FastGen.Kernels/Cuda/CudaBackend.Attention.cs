@@ -8,13 +8,14 @@ namespace FastGen.Kernels.Cuda;
 
 public sealed unsafe partial class CudaBackend
 {
-    private const int PageTokens = 16;
+    private const int PageTokens = AttentionSplitting.PageTokens;
     private const int HeadsPerBlock = 4;
     private const int UnitsASplit = 4;
     private const int MostTileSplits = 8;
 
-    private readonly TensorMaps _cacheMaps = new();
+    private readonly TensorMaps _cacheMaps;
     private AttentionTiling _tiling;
+    private AttentionSplitting _splitting;
     private PendingStore? _pending;
 
     /// <inheritdoc/>
@@ -95,27 +96,13 @@ public sealed unsafe partial class CudaBackend
         if (cache.KvHeads != attention.KvHeads || cache.HeadDim != attention.HeadDim) throw new ArgumentException($"The cache holds {cache.KvHeads} heads of {cache.HeadDim}, the layer has {attention.KvHeads} of {attention.HeadDim}.", nameof(cache));
     }
 
-    // CTAs for each sequence and key/value head: as many as the device holds at twice one an SM, but no fewer than four pages for each, a power of
-    // two, so that growing contexts ask for few recordings.
-    private int Splits(int sequences)
-    {
-        int most = Math.Min(2 * _device.Multiprocessors / (sequences * Steps.KvHeads), _longestContext / (4 * PageTokens));
-        return 1 << int.Clamp(int.Log2(Math.Max(most, 1)), 0, 5);
-    }
-
-    // Pages in flight for a CTA of four warps. Where it has few, all of them, so that the CTAs may still fit beside those of the product before.
-    private int Slots(int headDim, int splits)
-    {
-        int pages = (((_longestContext + PageTokens - 1) / PageTokens) + splits - 1) / splits, stages = headDim <= 64 ? 4 : headDim <= 128 && splits == 1 ? 3 : 2;
-        return splits == 1 || !_kernels.UsesHopperInstructions || pages > 4 * stages ? 4 * stages : pages <= 5 ? 5 : pages <= 6 ? 6 : 8;
-    }
-
     private bool HasTensorCoreKernel(KvLayer cache, AttentionWeights attention) =>
-        cache.Storage.Type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && PageOf(cache.BlockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim;
+        cache.Storage.Type != DType.F32 && attention.HeadDim % 16 == 0 && attention.HeadDim <= 256 && PageOf(cache.BlockSize) == PageTokens && attention.Heads / attention.KvHeads == Steps.Group && attention.HeadDim == Steps.HeadDim
+        && _tiling.Fits(attention.HeadDim, _device.SharedBytesPerBlock) && (!Steps.SplitsSingles || _splitting.Fits);
 
     private void AttendOnTensorCores(AttentionArguments arguments, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch, bool fused)
     {
-        int group = attention.Heads / attention.KvHeads, pageBytes = PageTokens * attention.HeadDim * 4;
+        int group = attention.Heads / attention.KvHeads;
         // A replayed step has room for every sequence of its bucket; the kernels read how many there are.
         bool replayed = _replayable && _current == batch;
         int singles = !replayed ? Steps.Plan.SingleCount : Steps.SplitsSingles ? qkv.Rows : 0;
@@ -123,18 +110,17 @@ public sealed unsafe partial class CudaBackend
         if (tiles > 0) AttendTiles(arguments, tiles, cache, attention, replayed);
         if (singles > 0)
         {
-            int splits = Splits(singles), slots = Slots(attention.HeadDim, splits);
-            // Splits that fit a cluster meet in it; others through memory.
-            bool clustered = _kernels.UsesHopperInstructions && splits is > 1 and <= 8;
+            int splits = _splitting.Splits(singles, _longestContext), slots = _splitting.Slots(splits, _longestContext), cluster = _splitting.Cluster(splits);
             SplitArguments splitArguments = new()
             {
                 Common = arguments,
                 Partials = _scratch.Get(ScratchUse.AttentionPartials, (long)singles * attention.KvHeads * splits * group * (attention.HeadDim + 2) * sizeof(float)),
                 Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
                 Heads = new HeadArguments(attention),
+                Slots = slots,
             };
-            _kernels.Get("attention_split", "attention_split", ConstantsOf(cache, attention) with { Fused = fused, Shape = (slots, clustered ? splits : 1, 0, 0) })
-                .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, sharedBytes: (slots * pageBytes) + (clustered ? ((4 * attention.HeadDim) + 64) * group * sizeof(float) : 0), cluster: clustered ? splits : 1, clusterAlongY: true);
+            _kernels.Get("attention_split", "attention_split", ConstantsOf(cache, attention) with { Fused = fused, Shape = (_splitting.CompiledStages(slots), cluster, 0, 0) })
+                .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, _splitting.SharedBytes(splits, slots), cluster, clusterAlongY: true);
         }
     }
 
@@ -145,8 +131,7 @@ public sealed unsafe partial class CudaBackend
         int headDim = attention.HeadDim;
         if (_tiling.Warpgroups == 0)
         {
-            // Two stages of keys and values of 64 tokens, and the queries.
-            _kernels.Get("attention_tiles", "attention_tiles", constants).Launch(tileArguments, (tiles, attention.KvHeads, 1), threads: 128, sharedBytes: ((4 * 64) + _tiling.Rows) * headDim * 2);
+            _kernels.Get("attention_tiles", "attention_tiles", constants).Launch(tileArguments, (tiles, attention.KvHeads, 1), threads: 128, _tiling.SharedBytes(headDim));
             return;
         }
         int items = tiles * attention.KvHeads, splits = replayed ? 1 : TileSplits(items);
@@ -210,5 +195,6 @@ public sealed unsafe partial class CudaBackend
         public AttentionArguments Common;
         public nint Partials, Counters;
         public HeadArguments Heads;
+        public int Slots;
     }
 }

@@ -43,9 +43,10 @@ public sealed unsafe partial class CudaBackend
         _device.MakeCurrent();
         queue();
         _device.Synchronize();
-        nint graph = StepGraphs.Record(_device, queue), start = CudaDevice.CreateEvent(timing: true), end = CudaDevice.CreateEvent(timing: true);
+        nint graph = StepGraphs.Record(_device, queue), start = 0, end = 0;
         try
         {
+            (start, end) = (_device.CreateEvent(timing: true), _device.CreateEvent(timing: true));
             double[] times = new double[runs];
             for (int i = -1; i < runs; i++)
             {
@@ -63,8 +64,8 @@ public sealed unsafe partial class CudaBackend
         finally
         {
             _ = CudaDriver.cuGraphExecDestroy(graph);
-            _ = CudaDriver.cuEventDestroy_v2(start);
-            _ = CudaDriver.cuEventDestroy_v2(end);
+            _device.DestroyEvent(start);
+            _device.DestroyEvent(end);
         }
     }
 

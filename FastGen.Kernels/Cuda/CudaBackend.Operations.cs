@@ -18,28 +18,28 @@ public sealed unsafe partial class CudaBackend
     /// <inheritdoc/>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
     {
-        StorePending();
+        Enter();
         _products.Norm(output, input, weights);
     }
 
     /// <inheritdoc/>
     public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation = Activation.None, bool accumulate = false)
     {
-        StorePending();
+        Enter();
         _products.Linear(output, input, weights, activation, accumulate);
     }
 
     /// <inheritdoc/>
     public void GatedLinear(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation)
     {
-        StorePending();
+        Enter();
         _products.Gated(output, input, gateUp, activation);
     }
 
     /// <inheritdoc/>
     public void MixtureOfExperts(Tensor output, in LinearInput input, ExpertWeights weights)
     {
-        StorePending();
+        Enter();
         // A recorded step has rows for every sequence of its bucket.
         _experts.Run(output, input, weights, rowCount: _replayable && _current is not null ? Steps.TokenCount : 0);
     }
@@ -47,7 +47,7 @@ public sealed unsafe partial class CudaBackend
     /// <inheritdoc/>
     public void AddGated(Tensor output, in LinearInput input, LinearWeights gate, Tensor rows, LinearWeights down)
     {
-        StorePending();
+        Enter();
         Tensor shares = _scratch.Matrix(ScratchUse.Gate, DType.F32, output.Rows, 1), product = _scratch.Matrix(ScratchUse.ExpertResults, DType.F32, output.Rows, output.Columns);
         _products.Linear(shares, input, gate, Activation.None, accumulate: false);
         _products.Linear(product, new LinearInput(rows), down, Activation.None, accumulate: false);

@@ -35,24 +35,23 @@ public sealed unsafe partial class CudaBackend
     /// <inheritdoc/>
     public void Collect(long ticket, Span<int> tokens)
     {
-        try
-        {
-            _device.MakeCurrent();
-            Steps.Collect(ticket, tokens);
-        }
-        catch (CudaException exception) when (exception.LosesDevice || _device.IsLost)
-        {
-            throw Lost(exception);
-        }
+        Await(ticket);
+        Steps.Drawn(ticket, tokens.Length).CopyTo(tokens);
     }
 
     /// <inheritdoc/>
     public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target)
     {
+        Await(ticket);
+        Steps.LogProbabilitiesOf(ticket, target.Length).CopyTo(target);
+    }
+
+    private void Await(long ticket)
+    {
         try
         {
             _device.MakeCurrent();
-            Steps.CollectLogProbabilities(ticket, target);
+            Steps.Wait(ticket);
         }
         catch (CudaException exception) when (exception.LosesDevice || _device.IsLost)
         {
@@ -66,6 +65,7 @@ public sealed unsafe partial class CudaBackend
     private long Start(RaggedBatch batch, Action<int, int> forward)
     {
         _device.MakeCurrent();
+        if (!_rehearsed && batch.LogitRowCount > 0) CompileAhead(batch, forward);
         _timeline?.Mark();
         long ticket = Steps.Begin(batch);
         _timeline?.Mark();
@@ -77,7 +77,8 @@ public sealed unsafe partial class CudaBackend
             if (_replayable)
             {
                 int rows = StepGraphs.Bucket(batch.TokenCount, Math.Min(batch.Limits.Sequences, batch.Limits.Tokens));
-                _graphs.Run(new StepKey(forward, rows, Splits(rows), Slots(Steps.HeadDim, Splits(rows)), Steps.LogProbabilityNeed), this);
+                int splits = _splitting.Splits(rows, _longestContext);
+                _graphs.Run(new StepKey(forward, rows, splits, _splitting.Slots(splits, _longestContext), Steps.LogProbabilityNeed), this);
             }
             else
             {
@@ -108,13 +109,19 @@ public sealed unsafe partial class CudaBackend
         return longest;
     }
 
+    // What every operation begins with. In a step the thread has the device; outside of one it may have used another meanwhile.
+    private void Enter()
+    {
+        if (_current is null) _device.MakeCurrent();
+        StorePending();
+    }
+
     // The step's metadata. An operation called outside a step brings its batch along.
     private BatchView View(RaggedBatch batch)
     {
-        StorePending();
+        Enter();
         if (_current != batch)
         {
-            _device.MakeCurrent();
             long ticket = Steps.Begin(batch);
             Steps.End(ticket);
             _device.Synchronize();

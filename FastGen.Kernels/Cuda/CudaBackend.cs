@@ -1,6 +1,7 @@
 using System.Globalization;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
+using FastGen.Kernels.Cuda.Interop;
 using FastGen.Kernels.Cuda.Products;
 using FastGen.Kernels.Cuda.Steps;
 
@@ -29,21 +30,20 @@ public sealed unsafe partial class CudaBackend : IBackend
     /// <summary>Takes device <paramref name="index"/>.</summary>
     /// <exception cref="CudaException">CUDA cannot be used here; the message holds the whole probe.</exception>
     public CudaBackend(int index = 0, CudaOptions? options = null)
+        : this(Open(index, options ??= new CudaOptions()), options)
     {
-        _options = options ?? new CudaOptions();
-        CudaProbe probe = Probe(_options);
-        if (!probe.IsUsable) throw new CudaException(probe.ToString());
-        _info = probe.Devices.FirstOrDefault(device => device.Index == index) ?? throw new CudaException($"There is no device {index}.\n{probe}");
-        if (!_info.IsSupported) throw new CudaException($"Device {index} is too old for these kernels.\n{probe}");
-        _device = new CudaDevice(index, _options.MemoryLimit);
-        KernelCache cache = new(_options.KernelCacheFolder ?? KernelCache.DefaultFolder);
-        KernelCompiler compiler = new(_device.Capability, cache, _options.UseHopperInstructions);
-        _kernels = new KernelLibrary(_device, compiler);
+    }
+
+    internal CudaBackend(CudaParts parts, CudaOptions options)
+    {
+        _options = options;
+        (_device, _info, _kernels) = (parts.Device, parts.Info, parts.Kernels);
         _scratch = new CudaScratch(_device);
         _transfers = new Transfers(_device, _kernels, _scratch);
-        _products = new LinearProducts(_device, _kernels, _scratch, ProductChoices.For(cache, _device, _info.Name), _options);
+        _products = new LinearProducts(_device, _kernels, _scratch, parts.Choices, _options);
         _experts = new ExpertProducts(_device, _kernels, _scratch, _products, _options.ExpertKernel);
         _graphs = new StepGraphs(_device);
+        _cacheMaps = new TensorMaps(_device);
     }
 
     /// <inheritdoc/>
@@ -87,7 +87,7 @@ public sealed unsafe partial class CudaBackend : IBackend
     /// <inheritdoc/>
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
     {
-        int rowBytes = target.Columns * sourceType.Size();
+        long rowBytes = (long)target.Columns * sourceType.Size();
         if (source.Length % rowBytes != 0 || firstRow < 0 || firstRow + (source.Length / rowBytes) > target.Rows)
         {
             throw new ArgumentException($"{source.Length} bytes of {sourceType} are not whole rows of {target.Columns} columns that fit {target.Rows} rows from row {firstRow} on.", nameof(source));
@@ -127,11 +127,13 @@ public sealed unsafe partial class CudaBackend : IBackend
         if (_steps is not null) _device.Synchronize();
         _graphs.Clear();
         _steps?.Dispose();
+        (_steps, _rehearsed) = (null, false);
         // The weights are there.
         _transfers.Release();
         // A token's attention must not depend on how many came with it: one kernel for all, and one whose masked and full tiles round alike.
         bool deterministic = _options.Deterministic;
         _tiling = !deterministic && _kernels.UsesHopperInstructions && shape.WeightType != DType.F32 ? AttentionTiling.ForHopper(shape.HeadDim) : default;
+        _splitting = new AttentionSplitting(_device.Multiprocessors, _device.SharedBytesPerBlock, _kernels.UsesHopperInstructions, shape.KvHeads, shape.Heads / shape.KvHeads, shape.HeadDim);
         _steps = new StepState(_device, _kernels, shape, limits, splitSingles: !deterministic && shape.Heads / shape.KvHeads <= LargestSplitGroup, _tiling.Rows) { MetadataMoves = ForgetRecordings };
         DType activation = PrecisionFor(shape.WeightType).Activation;
         int widest = Math.Max(shape.HiddenSize, Math.Max(shape.MlpColumns, shape.Heads * shape.HeadDim));
@@ -155,6 +157,26 @@ public sealed unsafe partial class CudaBackend : IBackend
         _device.Dispose();
     }
 
+    private static CudaParts Open(int index, CudaOptions options)
+    {
+        CudaProbe probe = Probe(options);
+        if (!probe.IsUsable) throw new CudaException(probe.ToString());
+        CudaDeviceInfo info = probe.Devices.FirstOrDefault(device => device.Index == index) ?? throw new CudaException($"There is no device {index}.\n{probe}");
+        if (!info.IsSupported) throw new CudaException($"Device {index} is too old for these kernels.\n{probe}");
+        CudaDevice device = new(index, options.MemoryLimit);
+        try
+        {
+            KernelCache cache = new(options.KernelCacheFolder is { Length: > 0 } folder ? folder : KernelCache.DefaultFolder);
+            KernelLibrary kernels = new(device, new KernelCompiler(device.Capability, cache, options.UseHopperInstructions));
+            return new CudaParts(device, info, kernels, ProductChoices.For(cache, device, info.Name));
+        }
+        catch
+        {
+            device.Dispose();
+            throw;
+        }
+    }
+
     private Tensor Allocate(DType type, int rows, int columns, MemoryUse use)
     {
         _device.MakeCurrent();
@@ -162,3 +184,10 @@ public sealed unsafe partial class CudaBackend : IBackend
         return new Tensor(_device.Allocate(((long)rows * columns * type.Size()) + 256, use), type, rows, columns);
     }
 }
+
+/// <summary>What a backend is put together from.</summary>
+/// <param name="Device">Disposed with it.</param>
+/// <param name="Info">The device as listed.</param>
+/// <param name="Kernels">Disposed with it.</param>
+/// <param name="Choices">Of cuBLASLt's algorithms.</param>
+internal readonly record struct CudaParts(CudaDevice Device, CudaDeviceInfo Info, KernelLibrary Kernels, ProductChoices Choices);

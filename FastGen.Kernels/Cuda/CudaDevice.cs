@@ -1,10 +1,15 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
+using FastGen.Kernels.Cuda.Compilation;
 using FastGen.Kernels.Cuda.Interop;
 
 namespace FastGen.Kernels.Cuda;
 
-/// <summary>One device: its context, the stream that all work is queued on, and all memory taken on it or pinned for it.</summary>
-internal sealed unsafe class CudaDevice : IDisposable
+/// <summary>
+/// One device: its context, the stream that all work is queued on, and all memory taken on it or pinned for it. What touches the device is virtual, so
+/// that one which is not there can stand in where only sizes and choices matter.
+/// </summary>
+internal unsafe class CudaDevice : IDisposable
 {
     private readonly int _device;
     private readonly nint _context;
@@ -12,6 +17,7 @@ internal sealed unsafe class CudaDevice : IDisposable
     private readonly Dictionary<nint, (long Bytes, MemoryUse Use)> _deviceMemory = [];
     private readonly HashSet<nint> _pinnedMemory = [];
     private readonly long[] _used = new long[Enum.GetValues<MemoryUse>().Length];
+    private bool _disposed;
 
     /// <param name="index">The device's number.</param>
     /// <param name="memoryLimit">Bytes that may be taken on it; null for all that it has.</param>
@@ -21,15 +27,27 @@ internal sealed unsafe class CudaDevice : IDisposable
         int device = 0;
         nint context = 0, stream = 0;
         CudaDriver.Check(CudaDriver.cuDeviceGet(&device, index));
-        CudaDriver.Check(CudaDriver.cuDevicePrimaryCtxRetain(&context, device));
-        (_device, _context) = (device, context);
-        MakeCurrent();
-        CudaDriver.Check(CudaDriver.cuStreamCreate(&stream, 1));
-        Stream = stream;
         Capability = new Version(Attribute(device, DeviceAttribute.ComputeCapabilityMajor), Attribute(device, DeviceAttribute.ComputeCapabilityMinor));
         Multiprocessors = Attribute(device, DeviceAttribute.MultiprocessorCount);
         SharedBytesPerBlock = Attribute(device, DeviceAttribute.MaxSharedMemoryPerBlockOptin);
+        CudaDriver.Check(CudaDriver.cuDevicePrimaryCtxRetain(&context, device));
+        (_device, _context) = (device, context);
+        try
+        {
+            CudaDriver.Check(CudaDriver.cuCtxSetCurrent(context));
+            CudaDriver.Check(CudaDriver.cuStreamCreate(&stream, 1));
+        }
+        catch
+        {
+            _ = CudaDriver.cuDevicePrimaryCtxRelease_v2(device);
+            throw;
+        }
+        Stream = stream;
     }
+
+    /// <summary>A device of these sizes without a context.</summary>
+    protected CudaDevice(Version capability, int multiprocessors, int sharedBytesPerBlock) =>
+        (Capability, Multiprocessors, SharedBytesPerBlock) = (capability, multiprocessors, sharedBytesPerBlock);
 
     public nint Stream { get; }
 
@@ -37,11 +55,14 @@ internal sealed unsafe class CudaDevice : IDisposable
 
     public int Multiprocessors { get; }
 
-    /// <summary>The most dynamic shared memory that one block may ask for.</summary>
+    /// <summary>The most shared memory that one block may have, its kernel's own variables counted.</summary>
     public int SharedBytesPerBlock { get; }
 
     /// <summary>Whether a kernel may start before its predecessor ends.</summary>
     public bool HasProgrammaticLaunch => Capability.Major >= 9;
+
+    /// <summary>What is noted while <see cref="Rehearse"/> runs; else null.</summary>
+    public List<KernelLaunch>? Rehearsal { get; private set; }
 
     /// <summary>Bytes taken on the device.</summary>
     public long AllocatedBytes => _used.Sum();
@@ -53,17 +74,39 @@ internal sealed unsafe class CudaDevice : IDisposable
         return value;
     }
 
+    /// <summary>
+    /// The launches of what <paramref name="queue"/> queues, which do not happen: no kernel is compiled, none runs, and no scratch is taken.
+    /// </summary>
+    public IReadOnlyList<KernelLaunch> Rehearse(Action queue)
+    {
+        List<KernelLaunch> launches = Rehearsal = [];
+        try
+        {
+            queue();
+        }
+        finally
+        {
+            Rehearsal = null;
+        }
+        return launches;
+    }
+
     /// <summary>Makes the calling thread use this device.</summary>
-    public void MakeCurrent() => CudaDriver.Check(CudaDriver.cuCtxSetCurrent(_context));
+    public virtual void MakeCurrent()
+    {
+        // Its memory is gone; on what has come in its place nothing may run.
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        CudaDriver.Check(CudaDriver.cuCtxSetCurrent(_context));
+    }
 
     /// <summary>Zeroed memory on the device.</summary>
     /// <exception cref="CudaOutOfMemoryException">There is too little; the message has the sums.</exception>
-    public nint Allocate(long bytes, MemoryUse use)
+    public virtual nint Allocate(long bytes, MemoryUse use)
     {
         nint address = 0;
         long size = Math.Max(bytes, 16);
         int code = AllocatedBytes + size > _memoryLimit ? CudaDriver.OutOfMemory : CudaDriver.cuMemAlloc_v2(&address, (nuint)size);
-        if (code == CudaDriver.OutOfMemory) throw OutOfMemory($"{size:N0} bytes of {Words(use)}");
+        if (code == CudaDriver.OutOfMemory) throw OutOfMemory(string.Create(CultureInfo.InvariantCulture, $"{size:N0} bytes of {Words(use)}"));
         CudaDriver.Check(code, nameof(CudaDriver.cuMemAlloc_v2));
         _deviceMemory.Add(address, (size, use));
         _used[(int)use] += size;
@@ -72,7 +115,7 @@ internal sealed unsafe class CudaDevice : IDisposable
     }
 
     /// <summary>Gives memory back; no queued work may still use it. 0 is nothing.</summary>
-    public void Free(nint address)
+    public virtual void Free(nint address)
     {
         if (!_deviceMemory.Remove(address, out (long Bytes, MemoryUse Use) allocation)) return;
         _used[(int)allocation.Use] -= allocation.Bytes;
@@ -86,25 +129,25 @@ internal sealed unsafe class CudaDevice : IDisposable
     {
         (long free, long total) = Memory();
         if (_memoryLimit is { } limit) (free, total) = (Math.Min(free, limit - AllocatedBytes), Math.Min(total, limit));
-        string held = string.Join(", ", Enum.GetValues<MemoryUse>().Select(use => $"{_used[(int)use]:N0} bytes of {Words(use)}"));
-        string message = $"The device has no room for {asked}: {free:N0} of {total:N0} bytes are free, and this backend holds {held}. Load a smaller model, or give the key/value cache or the token budget less.";
+        string held = string.Join(", ", Enum.GetValues<MemoryUse>().Select(use => string.Create(CultureInfo.InvariantCulture, $"{_used[(int)use]:N0} bytes of {Words(use)}")));
+        string message = string.Create(CultureInfo.InvariantCulture, $"The device has no room for {asked}: {free:N0} of {total:N0} bytes are free, and this backend holds {held}. Load a smaller model, or give the key/value cache or the token budget less.");
         return cause is null ? new CudaOutOfMemoryException(message) : new CudaOutOfMemoryException(message, cause);
     }
 
     /// <summary>Host memory that the device reads and writes directly: zeros, unless <paramref name="clear"/> is false.</summary>
-    public nint AllocatePinned(long bytes, bool clear = true)
+    public virtual nint AllocatePinned(long bytes, bool clear = true)
     {
         nint address = 0;
         int code = CudaDriver.cuMemHostAlloc(&address, (nuint)Math.Max(bytes, 16), 0);
-        if (code == CudaDriver.OutOfMemory) throw new CudaOutOfMemoryException($"The host has no {bytes:N0} bytes of page-locked memory to copy through. End programs that hold memory, or raise the limit of locked memory (ulimit -l, a container's memory limit).");
+        if (code == CudaDriver.OutOfMemory) throw new CudaOutOfMemoryException(string.Create(CultureInfo.InvariantCulture, $"The host has no {bytes:N0} bytes of page-locked memory to copy through. End programs that hold memory, or raise the limit of locked memory (ulimit -l, a container's memory limit)."));
         CudaDriver.Check(code, nameof(CudaDriver.cuMemHostAlloc));
-        if (clear) NativeMemory.Clear((void*)address, (nuint)bytes);
         _pinnedMemory.Add(address);
+        if (clear) NativeMemory.Clear((void*)address, (nuint)bytes);
         return address;
     }
 
     /// <summary>Gives host memory back; no queued work may still use it. 0 is nothing.</summary>
-    public void FreePinned(nint address)
+    public virtual void FreePinned(nint address)
     {
         if (_pinnedMemory.Remove(address)) _ = CudaDriver.cuMemFreeHost(address);
     }
@@ -121,26 +164,44 @@ internal sealed unsafe class CudaDevice : IDisposable
     }
 
     /// <summary>Waits for all queued work.</summary>
-    public void Synchronize() => CudaDriver.Check(CudaDriver.cuStreamSynchronize(Stream));
+    public virtual void Synchronize() => CudaDriver.Check(CudaDriver.cuStreamSynchronize(Stream));
 
     /// <summary>Makes the calling thread use this device and waits for all queued work, before disposal: failures would only hide the error that led to it.</summary>
-    public void Settle()
+    public virtual void Settle()
     {
         _ = CudaDriver.cuCtxSetCurrent(_context);
         _ = CudaDriver.cuStreamSynchronize(Stream);
     }
 
     /// <summary>An event; with <paramref name="timing"/> one that keeps the time.</summary>
-    public static nint CreateEvent(bool timing = false)
+    public virtual nint CreateEvent(bool timing = false)
     {
         nint handle = 0;
         CudaDriver.Check(CudaDriver.cuEventCreate(&handle, timing ? 0u : 2u));
         return handle;
     }
 
+    /// <summary>Waits for an event's work.</summary>
+    public virtual void AwaitEvent(nint handle) => CudaDriver.Check(CudaDriver.cuEventSynchronize(handle));
+
+    /// <summary>Gives an event back. 0 is nothing.</summary>
+    public virtual void DestroyEvent(nint handle)
+    {
+        if (handle != 0) _ = CudaDriver.cuEventDestroy_v2(handle);
+    }
+
     public void Dispose()
     {
+        GC.SuppressFinalize(this);
+        if (_disposed) return;
+        _disposed = true;
         Settle();
+        Release();
+    }
+
+    /// <summary>Gives back all memory, the stream and the context.</summary>
+    protected virtual void Release()
+    {
         foreach (nint address in _deviceMemory.Keys) _ = CudaDriver.cuMemFree_v2(address);
         foreach (nint address in _pinnedMemory) _ = CudaDriver.cuMemFreeHost(address);
         _deviceMemory.Clear();

@@ -60,11 +60,11 @@ public sealed class CudaProbe
         }
         if (libraries[0].Path is null) return new CudaProbe(libraries, [], "There is no NVIDIA driver on this machine: install it, or use the CPU.");
         int code = CudaDriver.cuInit(0);
-        if (code != 0) return new CudaProbe(libraries, [], $"The NVIDIA driver does not start: {CudaDriver.Describe(code)}.");
+        if (code != 0) return new CudaProbe(libraries, [], $"The NVIDIA driver does not start: {CudaDriver.Describe(code)}.{VisibleDevices}");
         List<CudaDeviceInfo> devices = ListDevices();
-        string? failure = devices.Count == 0 ? "The NVIDIA driver lists no device."
+        string? failure = devices.Count == 0 ? $"The NVIDIA driver lists no device.{VisibleDevices}"
             : !devices.Any(device => device.IsSupported) ? $"No device has compute capability {CudaDeviceInfo.LeastComputeCapability} or more."
-            : libraries.FirstOrDefault(library => library.Path is null) is { } missing ? $"{missing.Name} was not found: {Remedy}"
+            : libraries.FirstOrDefault(library => library.Path is null) is { } missing ? $"{missing.Name} was not found: {RemedyFor(missing)}"
             : null;
         return new CudaProbe(libraries, devices, failure);
     }
@@ -88,6 +88,14 @@ public sealed class CudaProbe
         }
         return text.ToString().TrimEnd();
     }
+
+    // What hides devices, where it is set.
+    private static string VisibleDevices => Environment.GetEnvironmentVariable("CUDA_VISIBLE_DEVICES") is { } visible ? $" CUDA_VISIBLE_DEVICES is \"{visible}\": unset it, or name a device in it." : "";
+
+    private static string RemedyFor(CudaLibraryInfo missing) =>
+        missing.Attempts.Any(attempt => attempt.Failure?.StartsWith(CudaLibraryLoader.NewerThanDriver, StringComparison.Ordinal) == true)
+            ? "what is here is newer than the driver: update the driver, or install the libraries of the CUDA that it runs (12 at least)."
+            : Remedy;
 
     private static string Remedy => OperatingSystem.IsWindows()
         ? $"add the package TorchSharp-cuda-windows or install the CUDA toolkit (12 or 13), or name its folder in {CudaLibrarySearch.PathVariable}."

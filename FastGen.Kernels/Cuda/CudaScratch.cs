@@ -35,11 +35,15 @@ internal enum ScratchUse
 /// </summary>
 internal sealed class CudaScratch(CudaDevice device)
 {
+    // Where a rehearsal has its buffers; nothing touches them.
+    private const nint Imaginary = 1 << 20;
+
     private readonly Dictionary<ScratchUse, (nint Address, long Bytes)> _buffers = [];
 
     /// <summary>At least <paramref name="bytes"/> bytes.</summary>
     public nint Get(ScratchUse use, long bytes)
     {
+        if (device.Rehearsal is not null) return Imaginary;
         if (_buffers.TryGetValue(use, out (nint Address, long Bytes) buffer) && buffer.Bytes >= bytes) return buffer.Address;
         long size = Math.Max(bytes, 2 * buffer.Bytes);
         nint address = device.Allocate(size, MemoryUse.Scratch);

@@ -33,12 +33,14 @@ internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels,
                 return;
             }
         }
-        for (int at = 0; at < source.Length; at += PieceBytes)
+        while (!source.IsEmpty)
         {
-            ReadOnlySpan<byte> part = source.Slice(at, Math.Min(PieceBytes, source.Length - at));
+            ReadOnlySpan<byte> part = source[..Math.Min(PieceBytes, source.Length)];
             PinnedPiece piece = Acquire();
             part.CopyTo(piece.GetSpan());
-            Send(piece, piece.Address, part.Length, sourceType, target + (nint)((long)at / sourceType.Size() * targetType.Size()), targetType);
+            Send(piece, piece.Address, part.Length, sourceType, target, targetType);
+            target += part.Length / sourceType.Size() * targetType.Size();
+            source = source[part.Length..];
         }
     }
 
@@ -79,11 +81,11 @@ internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels,
     /// <summary>Gives the pinned memory back once no copy uses it; it is made anew when needed.</summary>
     public void Release()
     {
+        device.Settle();
         foreach (PinnedPiece? piece in _pieces)
         {
             if (piece is null) continue;
-            _ = CudaDriver.cuEventSynchronize(piece.Free);
-            _ = CudaDriver.cuEventDestroy_v2(piece.Free);
+            device.DestroyEvent(piece.Free);
             device.FreePinned(piece.Address);
         }
         Array.Clear(_pieces);
@@ -104,9 +106,23 @@ internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels,
     {
         int index = _next;
         _next = (_next + 1) % Pieces;
-        PinnedPiece piece = _pieces[index] ??= new PinnedPiece(device.AllocatePinned(PieceBytes, clear: false), PieceBytes, CudaDevice.CreateEvent());
-        CudaDriver.Check(CudaDriver.cuEventSynchronize(piece.Free));
+        PinnedPiece piece = _pieces[index] ??= MakePiece();
+        device.AwaitEvent(piece.Free);
         return piece;
+    }
+
+    private PinnedPiece MakePiece()
+    {
+        nint free = device.CreateEvent();
+        try
+        {
+            return new PinnedPiece(device.AllocatePinned(PieceBytes, clear: false), PieceBytes, free);
+        }
+        catch
+        {
+            device.DestroyEvent(free);
+            throw;
+        }
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -14,7 +14,8 @@ for project in FastGen.Tests FastGen.Benchmarks; do
 done
 # Peers that only CPU benchmarks load.
 find "$stage" \( -name 'libtorch*' -o -name 'libc10*' -o -name 'libgomp*' -o -name '*.pdb' -o -name '*.xml' -o -name 'libSkiaSharp*' -o -name 'libHarfBuzzSharp*' \) -delete
-cp eng/gpu/run.sh eng/gpu/sanitize.sh "$stage/fastgen-gpu/"
+cp -r eng/gpu/run.sh eng/gpu/sanitize.sh eng/gpu/compare.sh eng/gpu/peers "$stage/fastgen-gpu/"
+find "$stage/fastgen-gpu/peers" -name __pycache__ -prune -exec rm -rf {} +
 mkdir -p "$(dirname "$archive")"
 tar -C "$stage" -cf - fastgen-gpu | xz -T0 -4 > "$archive"
 size=$(stat -c %s "$archive")

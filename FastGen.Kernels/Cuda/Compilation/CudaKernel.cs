@@ -3,8 +3,8 @@ using FastGen.Kernels.Cuda.Interop;
 
 namespace FastGen.Kernels.Cuda.Compilation;
 
-/// <summary>A kernel on the device. Its one parameter is a struct, the same in C# and in its source.</summary>
-internal sealed unsafe class CudaKernel
+/// <summary>A kernel, loaded when it is first launched. Its one parameter is a struct, the same in C# and in its source.</summary>
+internal sealed unsafe class CudaKernel(CudaDevice device, KernelLibrary library, KernelCode code, string name)
 {
     private const int MaxDynamicSharedBytes = 8;
     private const int RegistersPerThread = 4;
@@ -12,20 +12,11 @@ internal sealed unsafe class CudaKernel
     private const int StaticSharedBytes = 1;
     private const int SharedBytesUnasked = 48 * 1024;
 
-    private readonly nint _function;
-    private readonly CudaDevice _device;
+    private nint _function;
     private int _sharedBytes;
 
-    public CudaKernel(CudaDevice device, nint module, string name)
-    {
-        _device = device;
-        byte[] utf8 = Encoding.UTF8.GetBytes(name + '\0');
-        nint function = 0;
-        fixed (byte* first = utf8) CudaDriver.Check(CudaDriver.cuModuleGetFunction(&function, module, first));
-        _function = function;
-        // What a kernel may take without asking for more counts its own variables too.
-        _sharedBytes = SharedBytesUnasked - Attribute(StaticSharedBytes);
-    }
+    /// <summary>Whether it was ever launched.</summary>
+    public bool IsLoaded => _function != 0;
 
     /// <summary>Registers of one thread.</summary>
     public int Registers => Attribute(RegistersPerThread);
@@ -37,6 +28,12 @@ internal sealed unsafe class CudaKernel
     public void Launch<T>(in T arguments, (int X, int Y, int Z) grid, int threads, int sharedBytes = 0, int cluster = 1, bool clusterAlongY = false)
         where T : unmanaged
     {
+        if (device.Rehearsal is { } rehearsal)
+        {
+            rehearsal.Add(new KernelLaunch(code, name, grid, threads, sharedBytes, cluster, clusterAlongY));
+            return;
+        }
+        if (!IsLoaded) Load();
         if (sharedBytes > _sharedBytes)
         {
             CudaDriver.Check(CudaDriver.cuFuncSetAttribute(_function, MaxDynamicSharedBytes, sharedBytes));
@@ -54,17 +51,27 @@ internal sealed unsafe class CudaKernel
             BlockY = 1,
             BlockZ = 1,
             SharedBytes = (uint)sharedBytes,
-            Stream = _device.Stream,
+            Stream = device.Stream,
             Attributes = attributes,
             AttributeCount = cluster > 1 ? 2u : 1u,
         };
         // Before compute capability 9.0 there is no programmatic launch.
-        if (!_device.HasProgrammaticLaunch) configuration.AttributeCount = 0;
+        if (!device.HasProgrammaticLaunch) configuration.AttributeCount = 0;
         fixed (T* pointer = &arguments)
         {
             void* parameter = pointer;
             CudaDriver.Check(CudaDriver.cuLaunchKernelEx(&configuration, _function, &parameter, null));
         }
+    }
+
+    private void Load()
+    {
+        byte[] utf8 = Encoding.UTF8.GetBytes(name + '\0');
+        nint module = library.ModuleOf(code), function = 0;
+        fixed (byte* first = utf8) CudaDriver.Check(CudaDriver.cuModuleGetFunction(&function, module, first));
+        _function = function;
+        // What a kernel may take without asking for more counts its own variables too.
+        _sharedBytes = SharedBytesUnasked - Attribute(StaticSharedBytes);
     }
 
     private int Attribute(int attribute)

@@ -63,16 +63,28 @@ internal sealed class KernelCache(string folder)
 
     private void Write(string path, byte[] image)
     {
+        string temporary = $"{path}.{Guid.NewGuid():N}";
         try
         {
             Directory.CreateDirectory(folder);
-            string temporary = $"{path}.{Guid.NewGuid():N}";
             File.WriteAllBytes(temporary, [.. SHA256.HashData(image), .. image]);
             File.Move(temporary, path, overwrite: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // Compiling again next time is all that is lost.
+            // Compiling again next time is all that is lost: the disk is full, or on Windows another process is reading the file.
+            Remove(temporary);
+        }
+    }
+
+    private static void Remove(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
         }
     }
 }

@@ -4,19 +4,25 @@ using FastGen.Kernels.Cuda.Interop;
 
 namespace FastGen.Kernels.Cuda.Compilation;
 
-/// <summary>Compiles the kernel sources embedded in this assembly for one architecture, through the cache.</summary>
-internal sealed unsafe class KernelCompiler
+/// <summary>
+/// Compiles the kernel sources embedded in this assembly for one architecture, through the cache. NVRTC takes calls of several threads as long as each has its own
+/// program; since CUDA 12.3 all of its phases run side by side.
+/// </summary>
+internal sealed unsafe class KernelCompiler : IKernelCompiler
 {
     private const string ResourcePrefix = "FastGen.Kernels.Cuda.";
 
-    private readonly KernelCache _cache;
-    private readonly string _architecture, _version;
-    private readonly bool _toMachineCode;
-    private readonly List<string> _headerNames =
+    private static readonly string[] HeaderNames =
         [.. typeof(KernelCompiler).Assembly.GetManifestResourceNames().Where(name => name.EndsWith(".cuh", StringComparison.Ordinal)).Select(name => name[ResourcePrefix.Length..]).Order(StringComparer.Ordinal)];
 
-    /// <summary>A compiler for devices of <paramref name="capability"/>.</summary>
-    public KernelCompiler(Version capability, KernelCache cache, bool useHopperInstructions)
+    private static readonly string[] Headers = [.. HeaderNames.Select(Source)];
+
+    private readonly KernelCache? _cache;
+    private readonly string _architecture, _version;
+    private readonly bool _toMachineCode;
+
+    /// <summary>A compiler for devices of <paramref name="capability"/>; without a cache it compiles whatever it is asked for.</summary>
+    public KernelCompiler(Version capability, KernelCache? cache, bool useHopperInstructions)
     {
         _cache = cache;
         int major = 0, minor = 0;
@@ -34,17 +40,17 @@ internal sealed unsafe class KernelCompiler
         _architecture = _toMachineCode ? $"sm_{best}{(UsesHopperInstructions ? "a" : "")}" : $"compute_{best}";
     }
 
-    /// <summary>Whether kernels may use wgmma and bulk copies.</summary>
+    /// <inheritdoc/>
     public bool UsesHopperInstructions { get; }
 
-    /// <summary>The image of one source with its constants, for cuModuleLoadData.</summary>
-    public byte[] Compile(string name, IReadOnlyList<string> defines)
+    /// <inheritdoc/>
+    public byte[] Compile(KernelCode code)
     {
-        string source = Source(name + ".cu");
+        string source = Source(code.Source + ".cu");
         List<string> options = [$"--gpu-architecture={_architecture}", "--std=c++17", "--define-macro=HOPPER=" + (UsesHopperInstructions ? "1" : "0"), "--extra-device-vectorization"];
-        foreach (string define in defines) options.Add("--define-macro=" + define);
-        string key = KernelCache.Key([source, .. _headerNames.Select(Source), string.Join('\n', options), _version]);
-        return _cache.GetOrAdd(key, () => Build(name, source, options));
+        foreach (string define in code.Constants.Defines()) options.Add("--define-macro=" + define);
+        byte[] Build() => KernelCompiler.Build(code.Source, source, options, _toMachineCode);
+        return _cache is null ? Build() : _cache.GetOrAdd(KernelCache.Key([source, .. Headers, string.Join('\n', options), _version]), Build);
     }
 
     private static int[] SupportedArchitectures()
@@ -64,16 +70,16 @@ internal sealed unsafe class KernelCompiler
         return reader.ReadToEnd();
     }
 
-    private byte[] Build(string name, string source, List<string> options)
+    private static byte[] Build(string name, string source, List<string> options, bool toMachineCode)
     {
-        using Utf8Strings texts = new([source, name + ".cu"]), headers = new([.. _headerNames.Select(Source)]), includes = new(_headerNames), arguments = new(options);
+        using Utf8Strings texts = new([source, name + ".cu"]), headers = new(Headers), includes = new(HeaderNames), arguments = new(options);
         nint program = 0;
-        Nvrtc.Check(Nvrtc.nvrtcCreateProgram(&program, texts.Pointers[0], texts.Pointers[1], _headerNames.Count, headers.Pointers, includes.Pointers));
+        Nvrtc.Check(Nvrtc.nvrtcCreateProgram(&program, texts.Pointers[0], texts.Pointers[1], HeaderNames.Length, headers.Pointers, includes.Pointers));
         try
         {
             int code = Nvrtc.nvrtcCompileProgram(program, options.Count, arguments.Pointers);
             if (code != 0) throw new CudaException($"{name}.cu does not compile ({Nvrtc.Describe(code)}; {string.Join(' ', options)}):\n{Log(program)}");
-            return Image(program);
+            return Image(program, toMachineCode);
         }
         finally
         {
@@ -81,12 +87,12 @@ internal sealed unsafe class KernelCompiler
         }
     }
 
-    private byte[] Image(nint program)
+    private static byte[] Image(nint program, bool toMachineCode)
     {
         nuint size = 0;
-        Nvrtc.Check(_toMachineCode ? Nvrtc.nvrtcGetCUBINSize(program, &size) : Nvrtc.nvrtcGetPTXSize(program, &size));
+        Nvrtc.Check(toMachineCode ? Nvrtc.nvrtcGetCUBINSize(program, &size) : Nvrtc.nvrtcGetPTXSize(program, &size));
         byte[] image = new byte[(int)size];
-        fixed (byte* first = image) Nvrtc.Check(_toMachineCode ? Nvrtc.nvrtcGetCUBIN(program, first) : Nvrtc.nvrtcGetPTX(program, first));
+        fixed (byte* first = image) Nvrtc.Check(toMachineCode ? Nvrtc.nvrtcGetCUBIN(program, first) : Nvrtc.nvrtcGetPTX(program, first));
         return image;
     }
 
@@ -107,7 +113,7 @@ internal sealed unsafe class KernelCompiler
         public Utf8Strings(IReadOnlyList<string> texts)
         {
             _count = texts.Count;
-            Pointers = (byte**)NativeMemory.Alloc((nuint)_count, (nuint)sizeof(nint));
+            Pointers = (byte**)NativeMemory.AllocZeroed((nuint)_count, (nuint)sizeof(nint));
             for (int i = 0; i < _count; i++) Pointers[i] = (byte*)Marshal.StringToCoTaskMemUTF8(texts[i]);
         }
 

@@ -4,7 +4,7 @@ using FastGen.Compute;
 namespace FastGen.Kernels.Cuda.Interop;
 
 /// <summary>Tensor maps of matrices, made once each: boxes of 64 columns, 128 bytes of a row, that lie swizzled in shared memory.</summary>
-internal sealed unsafe class TensorMaps
+internal sealed unsafe class TensorMaps(CudaDevice device)
 {
     /// <summary>Columns of a box.</summary>
     public const int BoxColumns = 64;
@@ -14,6 +14,7 @@ internal sealed unsafe class TensorMaps
     /// <summary>A 16-bit <paramref name="matrix"/> by boxes of <paramref name="boxRows"/> rows. What lies outside of it reads as zeros.</summary>
     public TensorMap Get(Tensor matrix, int boxRows)
     {
+        if (device.Rehearsal is not null) return default;
         (nint, int, int, int) key = (matrix.Data, matrix.Rows, matrix.Columns, boxRows);
         if (_maps.TryGetValue(key, out TensorMap map)) return map;
         TensorMap* aligned = (TensorMap*)NativeMemory.AlignedAlloc((nuint)sizeof(TensorMap), 128);

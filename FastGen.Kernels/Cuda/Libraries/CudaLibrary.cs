@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace FastGen.Kernels.Cuda.Libraries;
 
 /// <summary>A library of NVIDIA's: the name that imports carry, and its file names, newest CUDA first.</summary>
@@ -23,6 +25,19 @@ internal sealed record CudaLibrary(string ImportName, string Title, IReadOnlyLis
 
     /// <summary>All of them, in the order of need.</summary>
     public static IReadOnlyList<CudaLibrary> All { get; } = [Driver, Compiler, Products];
+
+    /// <summary>The version of CUDA that a file of it is of: 13 for libnvrtc.so.13 and nvrtc64_130_0.dll; 0 where the name does not say.</summary>
+    public int MajorOf(string path)
+    {
+        if (ShipsWithDriver) return 0;
+        string file = Path.GetFileName(path.Replace('\\', '/'));
+        foreach (string mark in (ReadOnlySpan<string>)[".so.", "64_"])
+        {
+            int at = file.LastIndexOf(mark, StringComparison.Ordinal) + mark.Length;
+            if (at >= mark.Length && at + 2 <= file.Length && int.TryParse(file.AsSpan(at, 2), NumberStyles.None, CultureInfo.InvariantCulture, out int major)) return major;
+        }
+        return 0;
+    }
 
     /// <summary>File names on one system.</summary>
     public IReadOnlyList<string> Names(bool windows) => windows ? WindowsNames : LinuxNames;

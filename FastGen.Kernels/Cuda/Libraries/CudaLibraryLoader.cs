@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
+using FastGen.Kernels.Cuda.Interop;
 
 namespace FastGen.Kernels.Cuda.Libraries;
 
@@ -12,6 +13,9 @@ public sealed record CudaLoadAttempt(string Path, string Origin, string? Failure
 /// <summary>Loads CUDA's libraries when they are first needed and keeps what was tried, for the probe.</summary>
 internal static class CudaLibraryLoader
 {
+    /// <summary>How the failure of a library begins that the driver is too old for.</summary>
+    public const string NewerThanDriver = "newer than the driver";
+
     private static readonly Lock Gate = new();
     private static readonly Dictionary<string, nint> Handles = [];
     private static readonly Dictionary<string, List<CudaLoadAttempt>> Attempts = [];
@@ -49,10 +53,17 @@ internal static class CudaLibraryLoader
     {
         _search ??= CudaLibrarySearch.ForThisMachine(null);
         List<CudaLoadAttempt> attempts = Attempts[library.ImportName] = [];
+        int driver = library.ShipsWithDriver ? 0 : DriverVersion();
         foreach (CudaCandidate candidate in _search.Candidates(library))
         {
+            if (driver > 0 && library.MajorOf(candidate.Path) > driver / 1000)
+            {
+                attempts.Add(new CudaLoadAttempt(candidate.Path, candidate.Origin, $"{NewerThanDriver}, which runs CUDA {driver / 1000}.{driver % 1000 / 10} at most"));
+                continue;
+            }
             try
             {
+                foreach (string companion in _search.Companions(library, candidate)) _ = NativeLibrary.TryLoad(companion, out _);
                 nint handle = NativeLibrary.Load(candidate.Path);
                 attempts.Add(new CudaLoadAttempt(candidate.Path, candidate.Origin, null));
                 return Handles[library.ImportName] = handle;
@@ -63,6 +74,14 @@ internal static class CudaLibraryLoader
             }
         }
         return 0;
+    }
+
+    // 12040 is 12.4; 0 where there is none.
+    private static unsafe int DriverVersion()
+    {
+        int version = 0;
+        bool loaded = Handles.TryGetValue(CudaLibrary.DriverImport, out nint handle) && handle != 0;
+        return (loaded || Load(CudaLibrary.Driver) != 0) && CudaDriver.cuDriverGetVersion(&version) == 0 ? version : 0;
     }
 
     // The runtime's message gives advice first; the lines that name the file say why.

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace FastGen.Kernels.Cuda.Libraries;
 
 /// <summary>A file that may be the library, and the rule that named it. A name without a folder is left to the system's loader.</summary>
@@ -15,6 +17,9 @@ internal sealed class CudaLibrarySearch
 
     /// <summary>Whether Windows' names and folders are meant.</summary>
     public required bool Windows { get; init; }
+
+    /// <summary>Whether the processor is an Arm, such as Grace.</summary>
+    public bool Arm { get; init; }
 
     /// <summary>Folder given by the caller.</summary>
     public string? ExplicitFolder { get; init; }
@@ -34,23 +39,24 @@ internal sealed class CudaLibrarySearch
     /// <summary>Folders that hold Python's packages, beside those of the active environment.</summary>
     public required IReadOnlyList<string> PythonPackageFolders { get; init; }
 
-    private string RuntimeIdentifier => Windows ? "win-x64" : "linux-x64";
+    private string RuntimeIdentifier => $"{(Windows ? "win" : "linux")}-{(Arm ? "arm64" : "x64")}";
 
     /// <summary>The search on this machine.</summary>
     public static CudaLibrarySearch ForThisMachine(string? explicitFolder)
     {
-        bool windows = OperatingSystem.IsWindows();
+        bool windows = OperatingSystem.IsWindows(), arm = RuntimeInformation.ProcessArchitecture == Architecture.Arm64;
         string home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
         return new CudaLibrarySearch
         {
             Windows = windows,
+            Arm = arm,
             ExplicitFolder = explicitFolder,
             ApplicationFolder = AppContext.BaseDirectory,
             Variable = Environment.GetEnvironmentVariable,
             ToolkitParents = windows
                 ? [Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.ProgramFiles), "NVIDIA GPU Computing Toolkit", "CUDA")]
                 : ["/usr/local", "/opt"],
-            SystemFolders = windows ? [] : ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib/wsl/lib", "/usr/local/nvidia/lib64"],
+            SystemFolders = windows ? [] : [arm ? "/usr/lib/aarch64-linux-gnu" : "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib/wsl/lib", "/usr/local/nvidia/lib64"],
             PythonPackageFolders = windows
                 ? Matching(Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData), "Programs", "Python"), "Python3*", Path.Combine("Lib", "site-packages"))
                 : [.. Matching(Path.Combine(home, ".local", "lib"), "python3*", "site-packages"),
@@ -78,6 +84,15 @@ internal sealed class CudaLibrarySearch
                 if (seen.Add(candidate.Path)) yield return candidate;
             }
         }
+    }
+
+    /// <summary>
+    /// What lies beside <paramref name="candidate"/> and it will ask the system's loader for by name alone, which knows only its own folders: to be loaded first.
+    /// </summary>
+    public IReadOnlyList<string> Companions(CudaLibrary library, CudaCandidate candidate)
+    {
+        if (library != CudaLibrary.Compiler || Path.GetDirectoryName(candidate.Path) is not { Length: > 0 } folder || !Directory.Exists(folder)) return [];
+        return [.. Directory.EnumerateFiles(folder, Windows ? "nvrtc-builtins64_*.dll" : "libnvrtc-builtins*.so*").Order(StringComparer.Ordinal)];
     }
 
     /// <summary>Folders looked into, with the rule that named each, whether or not they exist.</summary>
@@ -113,10 +128,10 @@ internal sealed class CudaLibrarySearch
         foreach (string folder in SystemFolders) yield return (folder, "system's library folder");
     }
 
-    // A toolkit keeps its libraries in bin (12) or bin/x64 (13) on Windows, in lib64 or targets/x86_64-linux/lib on Linux.
+    // A toolkit keeps its libraries in bin (12) or bin/x64 (13) on Windows, in lib64 or targets/…/lib on Linux.
     private IEnumerable<string> WithToolkitFolders(string root) => Windows
         ? [root, Path.Combine(root, "bin"), Path.Combine(root, "bin", "x64")]
-        : [root, Path.Combine(root, "lib64"), Path.Combine(root, "targets", "x86_64-linux", "lib"), Path.Combine(root, "lib")];
+        : [root, Path.Combine(root, "lib64"), Path.Combine(root, "targets", Arm ? "sbsa-linux" : "x86_64-linux", "lib"), Path.Combine(root, "lib")];
 
     private IEnumerable<string> ToolkitsIn(string parent)
     {
@@ -141,7 +156,12 @@ internal sealed class CudaLibrarySearch
         }
         foreach (string folder in packages.Concat(PythonPackageFolders))
         {
-            foreach (string library in Matching(Path.Combine(folder, "nvidia"), "*", Windows ? "bin" : "lib")) yield return library;
+            foreach (string library in Matching(Path.Combine(folder, "nvidia"), "*", Windows ? "bin" : "lib"))
+            {
+                yield return library;
+                // Where the packages of CUDA 13 have them.
+                if (Windows) yield return Path.Combine(library, "x86_64");
+            }
         }
     }
 

@@ -20,7 +20,7 @@ internal sealed unsafe class CublasProducts : IDisposable
 
     public CublasProducts(CudaDevice device, CudaScratch scratch, ProductChoices choices) => (_device, _scratch, _choices) = (device, scratch, choices);
 
-    /// <summary>output = input · weightᵀ, added to what it holds when <paramref name="accumulate"/>. False where cuBLASLt has no algorithm.</summary>
+    /// <summary>output = input · weightᵀ, added to what it holds when <paramref name="accumulate"/>. False where cuBLASLt has no algorithm; a rehearsal takes it that there is one.</summary>
     public bool TryMultiply(Tensor output, Tensor input, Tensor weight, bool accumulate) => TryMultiply(output, input, weight, accumulate, Epilogue.None, 0);
 
     /// <summary>output = activation(input · weightᵀ + bias); without an activation, added to what it holds when <paramref name="accumulate"/>. The bias has the output's type.</summary>
@@ -37,6 +37,7 @@ internal sealed unsafe class CublasProducts : IDisposable
 
     private bool TryMultiply(Tensor output, Tensor input, Tensor weight, bool accumulate, Epilogue epilogue, nint bias)
     {
+        if (_device.Rehearsal is not null) return true;
         ProductShape shape = new(input.Rows, weight.Rows, weight.Columns, weight.Type, output.Type, epilogue);
         if (!_plans.TryGetValue(shape, out Plan? plan)) _plans[shape] = plan = Choose(shape, weight.Data, input.Data, bias);
         if (plan is null) return false;
@@ -95,41 +96,48 @@ internal sealed unsafe class CublasProducts : IDisposable
     // Index of the fastest on the data at hand.
     private int Time(Plan plan, ProductShape shape, MatmulHeuristic[] candidates, nint weight, nint input)
     {
-        nint target = _scratch.Get(ScratchUse.Timing, (long)shape.Rows * shape.Outputs * shape.Out.Size()), start = CudaDevice.CreateEvent(timing: true), end = CudaDevice.CreateEvent(timing: true);
+        nint target = _scratch.Get(ScratchUse.Timing, (long)shape.Rows * shape.Outputs * shape.Out.Size()), start = 0, end = 0;
         float best = float.PositiveInfinity;
         int chosen = 0;
-        for (int candidate = 0; candidate < candidates.Length; candidate++)
+        try
         {
-            MatmulHeuristic proposal = candidates[candidate];
-            if (Run(plan, proposal, weight, input, target, 0) != 0) continue;
-            CudaDriver.Check(CudaDriver.cuEventRecord(start, _device.Stream));
-            for (int i = 0; i < TimedRuns; i++) _ = Run(plan, proposal, weight, input, target, 0);
-            CudaDriver.Check(CudaDriver.cuEventRecord(end, _device.Stream));
-            CudaDriver.Check(CudaDriver.cuEventSynchronize(end));
-            float milliseconds = 0;
-            CudaDriver.Check(CudaDriver.cuEventElapsedTime(&milliseconds, start, end));
-            if (milliseconds < best) (best, chosen) = (milliseconds, candidate);
+            (start, end) = (_device.CreateEvent(timing: true), _device.CreateEvent(timing: true));
+            for (int candidate = 0; candidate < candidates.Length; candidate++)
+            {
+                MatmulHeuristic proposal = candidates[candidate];
+                if (Run(plan, proposal, weight, input, target, 0) != 0) continue;
+                CudaDriver.Check(CudaDriver.cuEventRecord(start, _device.Stream));
+                for (int i = 0; i < TimedRuns; i++) _ = Run(plan, proposal, weight, input, target, 0);
+                CudaDriver.Check(CudaDriver.cuEventRecord(end, _device.Stream));
+                CudaDriver.Check(CudaDriver.cuEventSynchronize(end));
+                float milliseconds = 0;
+                CudaDriver.Check(CudaDriver.cuEventElapsedTime(&milliseconds, start, end));
+                if (milliseconds < best) (best, chosen) = (milliseconds, candidate);
+            }
         }
-        _ = CudaDriver.cuEventDestroy_v2(start);
-        _ = CudaDriver.cuEventDestroy_v2(end);
+        finally
+        {
+            _device.DestroyEvent(start);
+            _device.DestroyEvent(end);
+        }
         return chosen;
     }
 
     private Plan? Choose(ProductShape shape, nint weight, nint input, nint bias)
     {
+        if (_workspace == 0) _workspace = _device.Allocate(WorkspaceBytes, MemoryUse.Scratch);
         if (_handle == 0)
         {
             nint handle = 0;
             CublasLt.Check(CublasLt.cublasLtCreate(&handle));
             _handle = handle;
-            _workspace = _device.Allocate(WorkspaceBytes, MemoryUse.Scratch);
         }
         Plan plan = new(shape);
-        if (shape.Epilogue != Epilogue.None) plan.SetBias(bias);
         nint preference = 0;
-        CublasLt.Check(CublasLt.cublasLtMatmulPreferenceCreate(&preference));
         try
         {
+            if (shape.Epilogue != Epilogue.None) plan.SetBias(bias);
+            CublasLt.Check(CublasLt.cublasLtMatmulPreferenceCreate(&preference));
             long workspace = WorkspaceBytes;
             CublasLt.Check(CublasLt.cublasLtMatmulPreferenceSetAttribute(preference, CublasLt.PreferenceWorkspaceBytes, &workspace, sizeof(long)));
             MatmulHeuristic* found = stackalloc MatmulHeuristic[HeuristicsAsked];
@@ -144,9 +152,14 @@ internal sealed unsafe class CublasProducts : IDisposable
             plan.Algorithm = Fastest(plan, shape, new ReadOnlySpan<MatmulHeuristic>(found, count), weight, input);
             return plan;
         }
+        catch
+        {
+            plan.Dispose();
+            throw;
+        }
         finally
         {
-            _ = CublasLt.cublasLtMatmulPreferenceDestroy(preference);
+            if (preference != 0) _ = CublasLt.cublasLtMatmulPreferenceDestroy(preference);
         }
     }
 
@@ -166,16 +179,23 @@ internal sealed unsafe class CublasProducts : IDisposable
     {
         public Plan(ProductShape shape)
         {
-            nint operation = 0, weight = 0, input = 0, output = 0;
-            int transpose = CublasLt.Transpose;
+            nint operation = 0;
+            int transpose = CublasLt.Transpose, epilogue = (int)shape.Epilogue;
             CublasLt.Check(CublasLt.cublasLtMatmulDescCreate(&operation, CublasLt.ComputeF32, CudaType(DType.F32)));
-            CublasLt.Check(CublasLt.cublasLtMatmulDescSetAttribute(operation, CublasLt.DescriptorTransposeA, &transpose, sizeof(int)));
-            int epilogue = (int)shape.Epilogue;
-            CublasLt.Check(CublasLt.cublasLtMatmulDescSetAttribute(operation, CublasLt.DescriptorEpilogue, &epilogue, sizeof(int)));
-            CublasLt.Check(CublasLt.cublasLtMatrixLayoutCreate(&weight, CudaType(shape.Weight), (ulong)shape.Columns, (ulong)shape.Outputs, shape.Columns));
-            CublasLt.Check(CublasLt.cublasLtMatrixLayoutCreate(&input, CudaType(shape.Weight), (ulong)shape.Columns, (ulong)shape.Rows, shape.Columns));
-            CublasLt.Check(CublasLt.cublasLtMatrixLayoutCreate(&output, CudaType(shape.Out), (ulong)shape.Outputs, (ulong)shape.Rows, shape.Outputs));
-            (Operation, Weight, Input, Output) = (operation, weight, input, output);
+            Operation = operation;
+            try
+            {
+                CublasLt.Check(CublasLt.cublasLtMatmulDescSetAttribute(operation, CublasLt.DescriptorTransposeA, &transpose, sizeof(int)));
+                CublasLt.Check(CublasLt.cublasLtMatmulDescSetAttribute(operation, CublasLt.DescriptorEpilogue, &epilogue, sizeof(int)));
+                Weight = Layout(shape.Weight, shape.Columns, shape.Outputs);
+                Input = Layout(shape.Weight, shape.Columns, shape.Rows);
+                Output = Layout(shape.Out, shape.Outputs, shape.Rows);
+            }
+            catch
+            {
+                Dispose();
+                throw;
+            }
         }
 
         public nint Operation { get; }
@@ -195,10 +215,18 @@ internal sealed unsafe class CublasProducts : IDisposable
 
         public void Dispose()
         {
-            _ = CublasLt.cublasLtMatrixLayoutDestroy(Output);
-            _ = CublasLt.cublasLtMatrixLayoutDestroy(Input);
-            _ = CublasLt.cublasLtMatrixLayoutDestroy(Weight);
+            foreach (nint layout in (ReadOnlySpan<nint>)[Output, Input, Weight])
+            {
+                if (layout != 0) _ = CublasLt.cublasLtMatrixLayoutDestroy(layout);
+            }
             _ = CublasLt.cublasLtMatmulDescDestroy(Operation);
+        }
+
+        private static nint Layout(DType type, int rows, int columns)
+        {
+            nint layout = 0;
+            CublasLt.Check(CublasLt.cublasLtMatrixLayoutCreate(&layout, CudaType(type), (ulong)rows, (ulong)columns, rows));
+            return layout;
         }
     }
 }

@@ -12,6 +12,7 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
 {
     private const int RouteThreads = 512;
     private const int RouteWarps = RouteThreads / 32;
+    private const int RouteOwnBytes = 256;
     private const int RowsThatShareRouter = 4;
 
     // Mean visits of an expert up to which these serve best.
@@ -48,7 +49,7 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
         };
         Tensor results = Results(visits, model, parts);
         CombineArguments combine = new() { Results = results.Data, Probabilities = routes.Probabilities, Places = routes.Places, Output = output.Data, Part = (long)visits * model, Columns = model, Top = weights.TopK, Parts = parts };
-        kernels.Get("experts", "combine", new KernelConstants { Out = output.Type }).Launch(combine, ((model + 1023) / 1024, rows, 1), threads: 256);
+        kernels.Get("experts", "combine", new KernelConstants { Out = output.Type }).Launch(combine, (rows, (model + 1023) / 1024, 1), threads: 256);
     }
 
     private ExpertKernel KernelFor(ExpertWeights weights, int rows, int visitsEach)
@@ -76,7 +77,7 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
         nint probabilities = scratch.Get(ScratchUse.RouteProbabilities, (long)count * sizeof(float));
         nint chosen = scratch.Get(ScratchUse.RouteIndices, ((3L * count) + weights.Experts + 1) * sizeof(int));
         ExpertRoutes routes = new(probabilities, Sources: chosen + (count * sizeof(int)), Places: chosen + (2 * count * sizeof(int)), Starts: chosen + (3 * count * sizeof(int)), count);
-        int share = rows >= RowsThatShareRouter * 2 * device.Multiprocessors ? RowsThatShareRouter : 1;
+        int share = rows >= RowsThatShareRouter * 2 * device.Multiprocessors && RouteBytes(RowsThatShareRouter) + RouteOwnBytes <= device.SharedBytesPerBlock ? RowsThatShareRouter : 1;
         RouteArguments arguments = new()
         {
             Input = input.Rows.Data,
@@ -107,9 +108,10 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
             Norm = input.Norm is not { } norm ? 0 : norm.Kind == NormKind.Rms ? 1 : 2,
             Rows = share,
         };
-        int sharedBytes = sizeof(float) * Math.Max(share * (((columns + 7) / 8 * 8) + weights.Experts), (RouteWarps + 1) * weights.Experts);
-        kernels.Get("experts_route", "route", constants).Launch(arguments, ((rows + share - 1) / share, 1, 1), RouteThreads, sharedBytes);
+        kernels.Get("experts_route", "route", constants).Launch(arguments, ((rows + share - 1) / share, 1, 1), RouteThreads, RouteBytes(share));
         return routes;
+
+        int RouteBytes(int share) => sizeof(float) * Math.Max(share * (((columns + 7) / 8 * 8) + weights.Experts), (RouteWarps + 1) * weights.Experts);
     }
 
     private int Gemv(Tensor gated, Tensor normed, ExpertWeights weights, ExpertRoutes routes)
@@ -157,7 +159,7 @@ internal sealed class ExpertProducts(CudaDevice device, KernelLibrary kernels, C
         Tensor sorted = scratch.Matrix(ScratchUse.ExpertRows, rows.Type, routes.Visits, rows.Columns);
         int vectors = rows.Columns * rows.Type.Size() / 16;
         GatherArguments gather = new() { Input = rows.Data, Output = sorted.Data, Sources = routes.Sources, Starts = routes.Starts, Experts = experts, Vectors = vectors };
-        kernels.Get("experts", "gather", default).Launch(gather, ((vectors + 511) / 512, routes.Visits, 1), threads: 256);
+        kernels.Get("experts", "gather", default).Launch(gather, (routes.Visits, (vectors + 511) / 512, 1), threads: 256);
         return sorted;
     }
 

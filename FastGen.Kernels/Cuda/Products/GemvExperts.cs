@@ -28,19 +28,13 @@ internal sealed class GemvExperts(CudaDevice device, KernelLibrary kernels)
     {
         (int warps, int vectors) = SplitOf(weight.Columns);
         int ctas = warps > MostWarps / 2 ? 1 : Math.Min(MostCtas, MostWarps / warps), halves = activation is null ? 1 : 2;
-        KernelConstants constants = new()
-        {
-            Weight = weight.Type,
-            Out = output.Type,
-            Gated = activation is not null,
-            Activation = activation ?? Activation.None,
-            Columns = weight.Columns,
-            Shape = (warps, vectors, LoadsInFlight / vectors, ctas),
-        };
+        KernelConstants constants = ExpertLaunch.Constants(output, weight, activation) with { Columns = weight.Columns, Shape = (warps, vectors, LoadsInFlight / vectors, ctas) };
         GemvArguments arguments = new() { Input = input.Data, Weights = weight.Data, Output = output.Data, Starts = routes.Starts, Sources = sources, Experts = experts, Outputs = output.Columns };
-        int grid = ctas * device.Multiprocessors;
-        long each = Math.Min((((long)routes.Visits * output.Columns) + grid - 1) / grid, output.Columns);
-        int sharedBytes = (int)(sizeof(float) * (experts + 1 + (each * halves * (warps + 1))));
+        int startBytes = (experts + 1) * sizeof(float), sumBytes = halves * (warps + 1) * sizeof(float), resident = ctas * device.Multiprocessors;
+        // Where the sums of an even share do not fit, shares are smaller, and not all CTAs are resident.
+        long all = (long)routes.Visits * output.Columns, mostShare = (device.SharedBytesPerBlock - startBytes) / sumBytes;
+        long rounds = mostShare >= output.Columns ? 1 : (all + (resident * mostShare) - 1) / (resident * mostShare);
+        int grid = (int)(rounds * resident), sharedBytes = startBytes + (int)(Math.Min((all + grid - 1) / grid, output.Columns) * sumBytes);
         kernels.Get("experts_gemv", "experts_gemv", constants).Launch(arguments, (grid, 1, 1), warps * 32, sharedBytes);
     }
 

@@ -15,6 +15,7 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
     private const int PerMultiprocessor = 3;
     private const int FewRows = 16;
     private const int ManyRows = 40;
+    private const int RoundedRows = 4;
 
     private readonly Dictionary<int, (int Warps, int Vectors)> _splits = [];
 
@@ -32,7 +33,10 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
         // room for the next kernel's is worth more.
         int perMultiprocessor = warps * groups > WarpsWanted ? 1 : rows > 1 || vectors > 2 || share < FewRows ? 2 : PerMultiprocessor;
         if (rows == 1 && vectors <= 2 && share is >= FewRows and < ManyRows) (perMultiprocessor, groups) = (1, 2);
-        int grid = Math.Min(perMultiprocessor * device.Multiprocessors, output.Columns);
+        int sumBytes = paddedRows * (warps + 1) * sizeof(float), resident = perMultiprocessor * device.Multiprocessors;
+        // A few rows of sums beside an even share. Where these do not fit, shares are smaller, and not all CTAs are resident.
+        int mostShare = ((device.SharedBytesPerBlock - (paddedRows * warps * sizeof(float))) / sumBytes) - RoundedRows, rounds = (logical + (resident * mostShare) - 1) / (resident * mostShare);
+        int grid = Math.Min(rounds * resident, output.Columns);
         int unroll = Unroll(vectors, paddedRows, Math.Min((logical + (grid * groups) - 1) / (grid * groups), share < ManyRows ? 4 : 8));
         KernelConstants constants = new()
         {
@@ -59,7 +63,7 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
             Rows = rows,
         };
         // Shared memory beyond need keeps the next kernel's CTAs from piling up on the multiprocessors that are free first.
-        int sharedBytes = Math.Max(((logical / grid) + 4) * paddedRows * (warps + 1) * sizeof(float), device.SharedBytesPerBlock / (perMultiprocessor + 1) + 2048);
+        int sharedBytes = Math.Max(((logical / grid) + RoundedRows) * sumBytes, device.SharedBytesPerBlock / (perMultiprocessor + 1) + 2048);
         kernels.Get("gemv", "gemv", constants).Launch(arguments, (grid, 1, 1), warps * groups * 32, sharedBytes);
     }
 

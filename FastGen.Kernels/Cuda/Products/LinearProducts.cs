@@ -155,7 +155,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     // cuBLASLt adds a bias of the output's type.
     private Tensor BiasIn(DType type, Tensor bias)
     {
-        if (type == bias.Type) return bias;
+        if (type == bias.Type || device.Rehearsal is not null) return bias;
         if (_biases.TryGetValue((bias.Data, type), out Tensor converted)) return converted;
         converted = new Tensor(device.Allocate((long)bias.Columns * type.Size(), MemoryUse.Activations), type, 1, bias.Columns);
         Epilogue(converted, bias, bias: null, Activation.None, gated: false, accumulate: false);

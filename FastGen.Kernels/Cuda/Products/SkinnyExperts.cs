@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
 using FastGen.Kernels.Cuda.Interop;
@@ -16,7 +15,7 @@ internal sealed class SkinnyExperts(CudaDevice device, KernelLibrary kernels)
     private const int RingBytes = 100 << 10;
     private const int Alignment = 1024;
 
-    private readonly TensorMaps _maps = new();
+    private readonly TensorMaps _maps = new(device);
 
     /// <summary>Whether the kernel serves these experts.</summary>
     public bool Serves(ExpertWeights weights) => kernels.UsesHopperInstructions && Serves(weights.GateUp) && Serves(weights.Down) && weights.GateUp.Type == weights.Down.Type;
@@ -27,24 +26,8 @@ internal sealed class SkinnyExperts(CudaDevice device, KernelLibrary kernels)
         bool gated = activation is not null;
         int rows = RowTile(visitsEach), stageBytes = (Tile + rows) * 2 * BlockColumns, stages = Math.Clamp(RingBytes / stageBytes, 2, MostStages);
         int outputs = gated ? Tile / 2 : Tile, tiles = (output.Columns + outputs - 1) / outputs;
-        KernelConstants constants = new()
-        {
-            Weight = weight.Type,
-            Out = output.Type,
-            Activation = activation ?? Activation.None,
-            Gated = gated,
-            Shape = (rows, stages, 0, 0),
-        };
-        SkinnyArguments arguments = new()
-        {
-            WeightMap = _maps.Get(weight, outputs),
-            InputMap = _maps.Get(input, rows),
-            Output = output.Data,
-            Starts = routes.Starts,
-            Experts = experts,
-            Outputs = output.Columns,
-            Columns = weight.Columns,
-        };
+        KernelConstants constants = ExpertLaunch.Constants(output, weight, activation) with { Shape = (rows, stages, 0, 0) };
+        MappedExpertArguments arguments = new(_maps.Get(weight, outputs), _maps.Get(input, rows), output, weight, experts, routes);
         int units = Math.Min(routes.Visits, experts + (routes.Visits / rows));
         int sharedBytes = (stages * stageBytes) + ((experts + 1) * sizeof(int)) + Alignment;
         kernels.Get("experts_skinny", "experts_skinny", constants).Launch(arguments, (Math.Min(tiles * units, CtasAMultiprocessor * device.Multiprocessors), 1, 1), threads: 160, sharedBytes);
@@ -54,13 +37,4 @@ internal sealed class SkinnyExperts(CudaDevice device, KernelLibrary kernels)
 
     // Visits of a tile: such that few experts have more.
     private static int RowTile(int visitsEach) => visitsEach <= 3 ? 8 : visitsEach <= 8 ? 16 : visitsEach <= 20 ? 32 : visitsEach <= 46 ? 64 : 128;
-
-    // Padded to the device's alignment of 64 bytes.
-    [StructLayout(LayoutKind.Sequential, Size = 320)]
-    private struct SkinnyArguments
-    {
-        public TensorMap WeightMap, InputMap;
-        public nint Output, Starts;
-        public int Experts, Outputs, Columns;
-    }
 }

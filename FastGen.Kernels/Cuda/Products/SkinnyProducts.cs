@@ -6,21 +6,19 @@ using FastGen.Kernels.Cuda.Interop;
 namespace FastGen.Kernels.Cuda.Products;
 
 /// <summary>Products of 5 to 128 rows on Hopper: skinny.cu.</summary>
-internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary kernels, int maxRows)
+internal sealed class SkinnyProducts(CudaDevice device, KernelLibrary kernels, int maxRows)
 {
-    private const int BlockColumns = 64;
-
-    private readonly Dictionary<(nint Data, int Rows, int Columns, int Box), TensorMap> _maps = [];
+    private readonly TensorMaps _maps = new(device);
 
     /// <summary>Whether the kernel serves this product; the input has the weights' type.</summary>
     public bool Serves(int rows, Tensor weight) =>
-        kernels.UsesHopperInstructions && rows <= maxRows && weight.Type != DType.F32 && weight.Columns % 8 == 0 && weight.Columns >= 2 * BlockColumns && weight.Rows % 8 == 0;
+        kernels.UsesHopperInstructions && rows <= maxRows && weight.Type != DType.F32 && weight.Columns % 8 == 0 && weight.Columns >= 2 * TensorMaps.BoxColumns && weight.Rows % 8 == 0;
 
     /// <summary>output = activation(input · weightᵀ + bias), gated or added to the output.</summary>
     public void Run(Tensor output, Tensor input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
         int rows = RowTile(input.Rows);
-        SkinnyTile tile = SkinnyTile.For(new ProductSize(output.Columns, weights.Inputs, gated), rows, device.Multiprocessors);
+        SkinnyTile tile = SkinnyTile.For(new ProductSize(output.Columns, weights.Inputs, gated), rows, device.Multiprocessors, device.SharedBytesPerBlock);
         int outputs = gated ? tile.Rows / 2 : tile.Rows, tiles = (output.Columns + outputs - 1) / outputs;
         KernelConstants constants = new()
         {
@@ -35,8 +33,8 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
         };
         SkinnyArguments arguments = new()
         {
-            WeightMap = MapOf(weights.Weight, outputs),
-            InputMap = MapOf(input, rows),
+            WeightMap = _maps.Get(weights.Weight, outputs),
+            InputMap = _maps.Get(input, rows),
             Output = output.Data,
             Bias = weights.Bias?.Data ?? 0,
             Rows = input.Rows,
@@ -47,26 +45,6 @@ internal sealed unsafe class SkinnyProducts(CudaDevice device, KernelLibrary ker
     }
 
     private static int RowTile(int rows) => rows <= 8 ? 8 : rows <= 16 ? 16 : rows <= 32 ? 32 : rows <= 64 ? 64 : 128;
-
-    private TensorMap MapOf(Tensor matrix, int boxRows)
-    {
-        (nint, int, int, int) key = (matrix.Data, matrix.Rows, matrix.Columns, boxRows);
-        if (_maps.TryGetValue(key, out TensorMap map)) return map;
-        TensorMap* aligned = (TensorMap*)NativeMemory.AlignedAlloc((nuint)sizeof(TensorMap), 128);
-        try
-        {
-            ulong* sizes = stackalloc ulong[2] { (ulong)matrix.Columns, (ulong)matrix.Rows };
-            ulong stride = (ulong)matrix.Columns * (ulong)matrix.Type.Size();
-            uint* box = stackalloc uint[2] { BlockColumns, (uint)boxRows };
-            uint* steps = stackalloc uint[2] { 1, 1 };
-            CudaDriver.Check(CudaDriver.cuTensorMapEncodeTiled(aligned, TensorMap.TypeOf(matrix.Type), 2, matrix.Data, sizes, &stride, box, steps, 0, TensorMap.Swizzle128, TensorMap.Promotion256, 0));
-            return _maps[key] = *aligned;
-        }
-        finally
-        {
-            NativeMemory.AlignedFree(aligned);
-        }
-    }
 
     // Padded to the device's alignment of 64 bytes.
     [StructLayout(LayoutKind.Sequential, Size = 320)]

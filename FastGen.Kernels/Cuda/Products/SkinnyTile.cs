@@ -24,6 +24,7 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
     private const int FewColumns = 2048;
     private const int LargeRing = 200 << 10;
     private const int SmallRing = 100 << 10;
+    private const int LeastStages = 2;
 
     /// <summary>Shared memory for <paramref name="inputRows"/> rows: the ring, what the last wgmma reads past it, and the finished tile in its place.</summary>
     public int SharedBytes(int inputRows)
@@ -33,10 +34,10 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
     }
 
     /// <summary>
-    /// The tile for a product: it spreads the weights evenly over the chip. The splits follow from the weights alone, so that sums are the same
-    /// however many rows share a step.
+    /// The tile for a product: it spreads the weights evenly over the chip and fits its shared memory. The splits follow from the weights alone, so that sums are
+    /// the same however many rows share a step.
     /// </summary>
-    public static SkinnyTile For(ProductSize size, int inputRows, int multiprocessors)
+    public static SkinnyTile For(ProductSize size, int inputRows, int multiprocessors, int sharedBytesPerBlock)
     {
         int splits = SplitsOf(size, multiprocessors), step = size.Gated ? 16 : 8, count = 1, height = Height(count);
         if (height > (inputRows <= FewRows ? MostTileRowsOfFew : MostTileRows))
@@ -52,7 +53,9 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
         {
             SkinnyTile tile = new(height, blocks, 0, splits, height > WgmmaRows ? 2 : 1);
             int needed = (share + blocks - 1) / blocks, stages = Math.Min(Math.Min(ring / tile.StageBytes(inputRows), needed), MostStages);
-            if (blocks == 1 || stages >= enough || (stages == needed && stages > 0)) return tile with { Stages = Math.Max(stages, 2) };
+            tile = tile with { Stages = Math.Max(stages, LeastStages) };
+            // One stage may hold all columns, but two are the least: of narrower ones, where two so wide do not fit. The kernel's barriers take as much as they align.
+            if (blocks == 1 || ((stages >= enough || (stages == needed && stages > 0)) && tile.SharedBytes(inputRows) + Alignment <= sharedBytesPerBlock)) return tile;
         }
     }
 

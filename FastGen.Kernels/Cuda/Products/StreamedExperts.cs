@@ -40,15 +40,7 @@ internal sealed class StreamedExperts(CudaDevice device, KernelLibrary kernels)
     public void Run(Tensor output, Tensor input, Tensor weight, int experts, ExpertRoutes routes, nint sources, int tiles, Activation? activation)
     {
         (int warps, int parts, int depth) = ShapeOf(weight.Columns, tiles, whole: activation is not null);
-        KernelConstants constants = new()
-        {
-            Weight = weight.Type,
-            Out = output.Type,
-            Gated = activation is not null,
-            Activation = activation ?? Activation.None,
-            Columns = weight.Columns,
-            Shape = (warps, tiles, parts, depth),
-        };
+        KernelConstants constants = ExpertLaunch.Constants(output, weight, activation) with { Columns = weight.Columns, Shape = (warps, tiles, parts, depth) };
         StreamArguments arguments = new()
         {
             Input = input.Data,

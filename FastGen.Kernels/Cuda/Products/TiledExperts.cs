@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
 using FastGen.Kernels.Cuda.Interop;
@@ -14,7 +13,7 @@ internal sealed class TiledExperts(CudaDevice device, KernelLibrary kernels)
     private const int StageBytes = (TileVisits + TileWeights) * 128;
     private const int Alignment = 1024;
 
-    private readonly TensorMaps _maps = new();
+    private readonly TensorMaps _maps = new(device);
 
     /// <summary>Whether the kernel serves these experts.</summary>
     public bool Serves(ExpertWeights weights) =>
@@ -25,35 +24,10 @@ internal sealed class TiledExperts(CudaDevice device, KernelLibrary kernels)
     {
         bool gated = activation is not null;
         int outputs = gated ? TileWeights / 2 : TileWeights;
-        KernelConstants constants = new()
-        {
-            Weight = weight.Type,
-            Out = output.Type,
-            Activation = activation ?? Activation.None,
-            Gated = gated,
-            Shape = (TileWeights, Stages, 0, 0),
-        };
-        TilesArguments arguments = new()
-        {
-            WeightMap = _maps.Get(weight, outputs),
-            InputMap = _maps.Get(input, TileVisits),
-            Output = output.Data,
-            Starts = routes.Starts,
-            Experts = experts,
-            Outputs = output.Columns,
-            Columns = weight.Columns,
-        };
+        KernelConstants constants = ExpertLaunch.Constants(output, weight, activation) with { Shape = (TileWeights, Stages, 0, 0) };
+        MappedExpertArguments arguments = new(_maps.Get(weight, outputs), _maps.Get(input, TileVisits), output, weight, experts, routes);
         long most = (long)Math.Min(routes.Visits, experts + (routes.Visits / TileVisits)) * ((output.Columns + outputs - 1) / outputs);
         int sharedBytes = (Stages * StageBytes) + ((experts + 1) * sizeof(int)) + Alignment;
         kernels.Get("experts_tiles", "experts_tiles", constants).Launch(arguments, ((int)Math.Min(most, device.Multiprocessors), 1, 1), threads: 288, sharedBytes);
-    }
-
-    // Padded to the device's alignment of 64 bytes.
-    [StructLayout(LayoutKind.Sequential, Size = 320)]
-    private struct TilesArguments
-    {
-        public TensorMap WeightMap, InputMap;
-        public nint Output, Starts;
-        public int Experts, Outputs, Columns;
     }
 }

@@ -10,11 +10,13 @@
 #define SWIZZLED ((HEAD_DIM * 2) % 128 == 0)
 #define NOTHING -1e30f
 #define QUERY_PITCH (HEAD_DIM + 8)
+#define MOST_SLOTS 16
 
 struct SplitArguments : AttentionArguments {
     float* partials;            // [sequence, kv head, split][GROUP][HEAD_DIM + 2]: sums, then largest score and total weight
     u32* counters;              // [sequence, kv head], zero between launches
     HeadArguments heads_in;     // FUSED
+    int slots;                  // HOPPER: pages in flight, the warps' in turn; at most MOST_SLOTS
 };
 
 // Of 16 bytes of a token of a page: see the cache's layout in common.cuh.

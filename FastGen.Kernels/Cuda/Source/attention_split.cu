@@ -6,15 +6,14 @@
 // value, which saves a launch; the rows themselves are left as they were.
 #include "attention_page.cuh"
 
-#define SLOTS SHAPE_A       // pages in flight, the warps' in turn
-#define STAGES (SLOTS / 4)  // of every warp
+#define STAGES SHAPE_A      // pages in flight of every warp, unless HOPPER
 #define RANKS SHAPE_B       // CTAs of a cluster, which has the splits of a sequence and head; 1 for none
 
 KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     extern __shared__ __align__(128) char rings[];
     __shared__ __align__(16) T_IN q[GROUP * QUERY_PITCH];
 #if HOPPER
-    __shared__ __align__(8) u64 barriers[SLOTS];
+    __shared__ __align__(8) u64 barriers[MOST_SLOTS];
 #endif
     int head = blockIdx.x, split = blockIdx.y, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     const int* data = a.batch.data;
@@ -53,7 +52,7 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
     };
 #if HOPPER
     u32 barrier = shared_address(barriers + warp);
-    int stages = (SLOTS + 3 - warp) / 4;
+    int stages = (a.slots + 3 - warp) / 4;
     auto fetch = [&](int s) {
         const char* from = next_page();
         if (lane == 0) { barrier_expect(barrier + 32 * s, PAGE_BYTES); bulk_copy(ring + s * 4 * PAGE_BYTES, from, PAGE_BYTES, barrier + 32 * s); }
@@ -143,7 +142,7 @@ KERNEL __launch_bounds__(128) attention_split(const SplitArguments a) {
 #if RANKS > 1
     // Each CTA of the cluster gets its columns of all warps' sums, with their largest scores and total weights, and merges them.
     constexpr int SHARE = HEAD_DIM / RANKS, PAIRS = GROUP * SHARE / 2;
-    float* gathered = (float*)(rings + SLOTS * PAGE_BYTES);   // [RANKS · 4][GROUP][SHARE]
+    float* gathered = (float*)(rings + a.slots * PAGE_BYTES);   // [RANKS · 4][GROUP][SHARE]
     float* ends = gathered + 4 * GROUP * HEAD_DIM;                 // [RANKS · 4][GROUP][2]
     int part = split * 4 + warp, t = lane & 3;
     cluster_wait();   // all have begun

@@ -14,11 +14,11 @@ struct GatherArguments {
 KERNEL gather(const GatherArguments a) {
     let_next_start();
     wait_for_previous();
-    int visit = blockIdx.y;
+    int visit = blockIdx.x;
     if (visit >= a.starts[a.experts]) return;
     const uint4* from = a.input + (i64)a.sources[visit] * a.vectors;
     uint4* to = a.output + (i64)visit * a.vectors;
-    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < a.vectors; i += gridDim.x * blockDim.x) to[i] = from[i];
+    for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < a.vectors; i += gridDim.y * blockDim.x) to[i] = from[i];
 }
 
 struct CombineArguments {
@@ -34,11 +34,11 @@ struct CombineArguments {
 KERNEL combine(const CombineArguments a) {
     let_next_start();
     wait_for_previous();
-    int row = blockIdx.y;
+    int row = blockIdx.x;
     const float* probabilities = a.probabilities + (i64)row * a.top;
     const int* places = a.places + (i64)row * a.top;
     T_OUT* output = a.output + (i64)row * a.columns;
-    int i = (blockIdx.x * blockDim.x + threadIdx.x) * 4;
+    int i = (blockIdx.y * blockDim.x + threadIdx.x) * 4;
     if (i >= a.columns || places[0] < 0) return;
     int count = a.columns % 4 == 0 ? 4 : min(4, a.columns - i);
     float sum[4];

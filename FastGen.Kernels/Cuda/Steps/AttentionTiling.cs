@@ -7,6 +7,8 @@ namespace FastGen.Kernels.Cuda.Steps;
 internal readonly record struct AttentionTiling(int Warpgroups, int Tokens, int Stages)
 {
     private const int WarpgroupRows = 64;
+    private const int PlainTokens = 64;
+    private const int OwnBytes = 1024;
 
     /// <summary>Packed rows of a tile.</summary>
     public int Rows => WarpgroupRows * Math.Max(Warpgroups, 1);
@@ -20,6 +22,14 @@ internal readonly record struct AttentionTiling(int Warpgroups, int Tokens, int 
         _ => default,
     };
 
-    /// <summary>Bytes of shared memory: queries (of two tiles where they fit), keys and values in panels of 64 columns, and room to align them.</summary>
-    public int SharedBytes(int headDim) => ((headDim + 63) / 64 * 128 * ((headDim <= 128 ? 2 : 1) * Rows + (2 * Stages * Tokens))) + 1024;
+    /// <summary>
+    /// Bytes of shared memory: queries (of two tiles where they fit), keys and values in panels of 64 columns, and room to align them; on mma.sync the queries
+    /// of a tile and two stages of 64 keys and values.
+    /// </summary>
+    public int SharedBytes(int headDim) => Warpgroups == 0
+        ? (Rows + (4 * PlainTokens)) * headDim * sizeof(ushort)
+        : ((headDim + 63) / 64 * 128 * ((headDim <= 128 ? 2 : 1) * Rows + (2 * Stages * Tokens))) + 1024;
+
+    /// <summary>Whether that and the kernel's own variables fit a device's <paramref name="sharedBytesPerBlock"/>.</summary>
+    public bool Fits(int headDim, int sharedBytesPerBlock) => SharedBytes(headDim) + OwnBytes <= sharedBytesPerBlock;
 }

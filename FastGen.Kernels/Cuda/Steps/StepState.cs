@@ -21,8 +21,8 @@ internal sealed unsafe class StepState : IDisposable
     private readonly KernelLibrary _kernels;
     private readonly ModelShape _shape;
     private readonly bool[] _hasPenalties, _wantsLogProbabilities;
-    private readonly nint[] _finished = [CudaDevice.CreateEvent(), CudaDevice.CreateEvent()];
-    private readonly nint _countsHolder, _results, _logProbabilities;
+    private readonly nint[] _finished = new nint[2];
+    private nint _countsHolder, _results, _logProbabilities;
     private readonly nint[] _staging = new nint[2];
     private readonly int _bufferInts;
     private nint _metadata, _counts;
@@ -35,17 +35,19 @@ internal sealed unsafe class StepState : IDisposable
         Group = shape.Heads / shape.KvHeads;
         (HeadDim, KvHeads) = (shape.HeadDim, shape.KvHeads);
         Plan = new AttentionPlan(limits, Group, tileRows);
-        BlockTables = device.Allocate((long)limits.Sequences * limits.BlocksPerSequence * sizeof(int), MemoryUse.Activations);
-        LastDrawn = device.Allocate(limits.Sequences * sizeof(int), MemoryUse.Activations);
-        Sampling = device.Allocate(limits.Sequences * SamplingInts * sizeof(int), MemoryUse.Activations);
-        _countsHolder = device.Allocate(sizeof(nint), MemoryUse.Activations);
-        _results = device.AllocatePinned(2L * limits.Sequences * sizeof(int));
-        _logProbabilities = device.AllocatePinned(2L * limits.Sequences * RaggedBatch.LogProbabilitiesPerRow * sizeof(TokenLogProbability));
         (_hasPenalties, _wantsLogProbabilities) = (new bool[limits.Sequences], new bool[limits.Sequences]);
         RaggedBatch empty = new(limits);
         _bufferInts = empty.Buffer.Length;
         Layout = empty.Layout;
-        Reserve(16 * limits.Sequences);
+        try
+        {
+            Take();
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     /// <summary>The largest step.</summary>
@@ -67,13 +69,13 @@ internal sealed unsafe class StepState : IDisposable
     public AttentionPlan Plan { get; }
 
     /// <summary>[slots, blocks of a sequence]</summary>
-    public nint BlockTables { get; }
+    public nint BlockTables { get; private set; }
 
     /// <summary>[slots]</summary>
-    public nint LastDrawn { get; }
+    public nint LastDrawn { get; private set; }
 
     /// <summary>[slots] SlotSampling</summary>
-    public nint Sampling { get; }
+    public nint Sampling { get; private set; }
 
     /// <summary>Where the address of the penalty counts [slots, vocabulary] lies.</summary>
     public nint CountsHolder => _countsHolder;
@@ -119,7 +121,7 @@ internal sealed unsafe class StepState : IDisposable
         long ticket = ++_ticket;
         int index = (int)(ticket & 1);
         // The staging buffer was last read by the step before the previous one.
-        if (ticket > 2) CudaDriver.Check(CudaDriver.cuEventSynchronize(_finished[index]));
+        if (ticket > 2) _device.AwaitEvent(_finished[index]);
         ResetPenalties(batch);
         LogProbabilityNeed = NeedOf(batch);
         Stage(batch, suppressed, index);
@@ -129,28 +131,42 @@ internal sealed unsafe class StepState : IDisposable
     /// <summary>Marks the end of the step's work on the stream.</summary>
     public void End(long ticket) => CudaDriver.Check(CudaDriver.cuEventRecord(_finished[ticket & 1], _device.Stream));
 
-    /// <summary>Waits for a step and copies what it drew.</summary>
-    public void Collect(long ticket, Span<int> tokens)
+    /// <summary>Waits for a step.</summary>
+    public void Wait(long ticket)
     {
-        Wait(ticket);
-        new ReadOnlySpan<int>((int*)_results + ((ticket & 1) * Limits.Sequences), Limits.Sequences)[..tokens.Length].CopyTo(tokens);
+        if (ticket <= 0 || ticket > _ticket || ticket <= _ticket - 2) throw new ArgumentOutOfRangeException(nameof(ticket), ticket, $"The results of this step are not kept; the last step is {_ticket}, and one more may be uncollected.");
+        _device.AwaitEvent(_finished[ticket & 1]);
     }
 
-    /// <summary>Waits for a step and copies the log probabilities that it was asked for.</summary>
-    public void CollectLogProbabilities(long ticket, Span<TokenLogProbability> target)
+    /// <summary>What a step drew, once waited for.</summary>
+    public ReadOnlySpan<int> Drawn(long ticket, int rows) => new ReadOnlySpan<int>((int*)_results + ((ticket & 1) * Limits.Sequences), Limits.Sequences)[..rows];
+
+    /// <summary>The first log probabilities of a step, once waited for.</summary>
+    public ReadOnlySpan<TokenLogProbability> LogProbabilitiesOf(long ticket, int count)
     {
-        Wait(ticket);
         int room = Limits.Sequences * RaggedBatch.LogProbabilitiesPerRow;
-        new ReadOnlySpan<TokenLogProbability>((TokenLogProbability*)_logProbabilities + ((ticket & 1) * room), room)[..target.Length].CopyTo(target);
+        return new ReadOnlySpan<TokenLogProbability>((TokenLogProbability*)_logProbabilities + ((ticket & 1) * room), room)[..count];
     }
 
     /// <summary>Gives everything back; no queued work may still use it.</summary>
     public void Dispose()
     {
-        foreach (nint handle in _finished) _ = CudaDriver.cuEventDestroy_v2(handle);
+        foreach (nint handle in _finished) _device.DestroyEvent(handle);
         foreach (nint address in (ReadOnlySpan<nint>)[BlockTables, LastDrawn, Sampling, _countsHolder, _counts]) _device.Free(address);
         foreach (nint address in (ReadOnlySpan<nint>)[_results, _logProbabilities]) _device.FreePinned(address);
         FreeMetadata();
+    }
+
+    private void Take()
+    {
+        for (int i = 0; i < _finished.Length; i++) _finished[i] = _device.CreateEvent();
+        BlockTables = _device.Allocate((long)Limits.Sequences * Limits.BlocksPerSequence * sizeof(int), MemoryUse.Activations);
+        LastDrawn = _device.Allocate((long)Limits.Sequences * sizeof(int), MemoryUse.Activations);
+        Sampling = _device.Allocate((long)Limits.Sequences * SamplingInts * sizeof(int), MemoryUse.Activations);
+        _countsHolder = _device.Allocate(sizeof(nint), MemoryUse.Activations);
+        _results = _device.AllocatePinned(2L * Limits.Sequences * sizeof(int));
+        _logProbabilities = _device.AllocatePinned(2L * Limits.Sequences * RaggedBatch.LogProbabilitiesPerRow * sizeof(TokenLogProbability));
+        Reserve(16 * Limits.Sequences);
     }
 
     private void Reserve(int suppressed)
@@ -158,10 +174,20 @@ internal sealed unsafe class StepState : IDisposable
         int planOffset = (_bufferInts + 3) & ~3, suppressedOffset = (planOffset + Plan.Capacity + 3) & ~3, samplingOffset = (suppressedOffset + suppressed + 3) & ~3;
         long bytes = (samplingOffset + ((long)SamplingUpdateInts * Limits.Sequences)) * sizeof(int);
         // The old is kept until the new is there: where memory is short, only the step that asked fails.
-        nint metadata = _device.Allocate(bytes, MemoryUse.Activations);
-        nint[] staging = [_device.AllocatePinned(bytes), _device.AllocatePinned(bytes)];
+        nint metadata = _device.Allocate(bytes, MemoryUse.Activations), first = 0, second;
+        try
+        {
+            first = _device.AllocatePinned(bytes);
+            second = _device.AllocatePinned(bytes);
+        }
+        catch
+        {
+            _device.Free(metadata);
+            _device.FreePinned(first);
+            throw;
+        }
         FreeMetadata();
-        (_metadata, _staging[0], _staging[1]) = (metadata, staging[0], staging[1]);
+        (_metadata, _staging[0], _staging[1]) = (metadata, first, second);
         (_suppressedCapacity, _planOffset, _suppressedOffset, _samplingOffset) = (suppressed, planOffset, suppressedOffset, samplingOffset);
     }
 
@@ -169,12 +195,6 @@ internal sealed unsafe class StepState : IDisposable
     {
         _device.Free(_metadata);
         foreach (nint address in _staging) _device.FreePinned(address);
-    }
-
-    private void Wait(long ticket)
-    {
-        if (ticket <= 0 || ticket > _ticket || ticket <= _ticket - 2) throw new ArgumentOutOfRangeException(nameof(ticket), ticket, $"The results of this step are not kept; the last step is {_ticket}, and one more may be uncollected.");
-        CudaDriver.Check(CudaDriver.cuEventSynchronize(_finished[ticket & 1]));
     }
 
     private LogProbabilityNeed NeedOf(RaggedBatch batch)

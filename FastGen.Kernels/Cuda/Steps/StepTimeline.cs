@@ -12,7 +12,7 @@ internal sealed unsafe class StepTimeline(CudaDevice device) : IDisposable
     /// <summary>Marks what comes next on the stream: before a step, after its metadata, after its work.</summary>
     public void Mark()
     {
-        nint mark = CudaDevice.CreateEvent(timing: true);
+        nint mark = device.CreateEvent(timing: true);
         _events.Add(mark);
         CudaDriver.Check(CudaDriver.cuEventRecord(mark, device.Stream));
     }
@@ -28,7 +28,7 @@ internal sealed unsafe class StepTimeline(CudaDevice device) : IDisposable
 
     public void Dispose()
     {
-        foreach (nint mark in _events) _ = CudaDriver.cuEventDestroy_v2(mark);
+        foreach (nint mark in _events) device.DestroyEvent(mark);
         _events.Clear();
     }
 

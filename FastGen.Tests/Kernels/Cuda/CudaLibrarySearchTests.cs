@@ -74,6 +74,24 @@ public sealed class CudaLibrarySearchTests
     }
 
     [Test]
+    public void Candidates_WindowsPythonOfCuda13_IsFoundAFolderDeeper()
+    {
+        Touch("venv/Lib/site-packages/nvidia/cu13/bin/x86_64/nvrtc64_130_0.dll");
+
+        CudaCandidate[] found = [.. Windows(new() { ["VIRTUAL_ENV"] = At("venv") }).Candidates(CudaLibrary.Compiler)];
+
+        Assert.That(found[^1], Is.EqualTo(new CudaCandidate(At("venv/Lib/site-packages/nvidia/cu13/bin/x86_64/nvrtc64_130_0.dll"), "Python package")));
+    }
+
+    [Test]
+    public void Folders_OnArm_AreThoseOfArm()
+    {
+        CudaLibrarySearch search = Search(windows: false, new() { ["CUDA_PATH"] = At("toolkit") }, null, arm: true);
+
+        Assert.That(search.Folders().Select(folder => folder.Folder), Does.Contain(At("toolkit/targets/sbsa-linux/lib")).And.Contain(At("app/runtimes/linux-arm64/native")));
+    }
+
+    [Test]
     public void Candidates_HashedNvrtcOfLibtorch_IsTakenAndItsBuiltinsAreNot()
     {
         Touch("app/libnvrtc-b51b459d.so.12");
@@ -83,6 +101,29 @@ public sealed class CudaLibrarySearchTests
     }
 
     [Test]
+    public void Companions_BuiltinsBesideNvrtc_AreNamed()
+    {
+        foreach (string file in (string[])["app/libnvrtc.so.13", "app/libnvrtc-builtins.so.13.0", "app/nvrtc64_130_0.dll", "app/nvrtc-builtins64_130.dll"]) Touch(file);
+
+        Assert.That(Linux([]).Companions(CudaLibrary.Compiler, new CudaCandidate(At("app/libnvrtc.so.13"), "")), Is.EqualTo((string[])[At("app/libnvrtc-builtins.so.13.0")]));
+        Assert.That(Windows([]).Companions(CudaLibrary.Compiler, new CudaCandidate(At("app/nvrtc64_130_0.dll"), "")), Is.EqualTo((string[])[At("app/nvrtc-builtins64_130.dll")]));
+        Assert.That(Linux([]).Companions(CudaLibrary.Compiler, new CudaCandidate("libnvrtc.so.13", "")), Is.Empty);
+        Assert.That(Linux([]).Companions(CudaLibrary.Products, new CudaCandidate(At("app/libcublasLt.so.13"), "")), Is.Empty);
+    }
+
+    [TestCase("/usr/lib64/libnvrtc.so.13", 13)]
+    [TestCase("libnvrtc.so.12", 12)]
+    [TestCase("/app/libnvrtc-b51b459d.so.12", 12)]
+    [TestCase(@"C:\CUDA\v13.0\bin\x64\nvrtc64_130_0.dll", 13)]
+    [TestCase("nvrtc64_120_0.dll", 12)]
+    [TestCase("cublasLt64_13.dll", 13)]
+    [TestCase("libnvrtc.so", 0)]
+    public void MajorOf_NamesOfFiles_SayTheirCuda(string path, int major) => Assert.That(CudaLibrary.Compiler.MajorOf(path), Is.EqualTo(major));
+
+    [Test]
+    public void MajorOf_Driver_SaysNothing() => Assert.That(CudaLibrary.Driver.MajorOf("libcuda.so.1"), Is.Zero);
+
+    [Test]
     public void Candidates_DriverOnLinux_IsNamedByItsMajorVersion() =>
         Assert.That(Linux([]).Candidates(CudaLibrary.Driver).Select(candidate => candidate.Path), Is.EqualTo((string[])["libcuda.so.1"]));
 
@@ -90,9 +131,10 @@ public sealed class CudaLibrarySearchTests
 
     private CudaLibrarySearch Windows(Dictionary<string, string> variables) => Search(windows: true, variables, null);
 
-    private CudaLibrarySearch Search(bool windows, Dictionary<string, string> variables, string? explicitFolder) => new()
+    private CudaLibrarySearch Search(bool windows, Dictionary<string, string> variables, string? explicitFolder, bool arm = false) => new()
     {
         Windows = windows,
+        Arm = arm,
         ExplicitFolder = explicitFolder,
         ApplicationFolder = At("app"),
         Variable = variables.GetValueOrDefault,

@@ -51,6 +51,19 @@ public sealed class KernelCacheTests
     }
 
     [Test]
+    public void GetOrAdd_FileCannotBePutInPlace_NoTemporaryFileStays()
+    {
+        KernelCache cache = new(_folder);
+        cache.GetOrAdd("key", () => Image);
+        string file = Directory.GetFiles(_folder).Single();
+        File.Delete(file);
+        Directory.CreateDirectory(file);
+
+        Assert.That(cache.GetOrAdd("key", () => Image), Is.EqualTo(Image));
+        Assert.That(Directory.GetFiles(_folder), Is.Empty);
+    }
+
+    [Test]
     public void GetOrAdd_FolderCannotBeMade_StillBuilds()
     {
         string file = Path.Combine(Path.GetFullPath(Path.Combine(_folder, "..", "..", "..")), "file");

@@ -1,0 +1,87 @@
+using System.Collections.Concurrent;
+using FastGen.Kernels.Cuda;
+using FastGen.Kernels.Cuda.Compilation;
+
+namespace FastGen.Tests;
+
+public sealed class KernelLibraryTests
+{
+    private static readonly KernelCode[] Codes = [.. Enumerable.Range(1, 40).Select(columns => new KernelCode("gemv", new KernelConstants { Columns = columns }))];
+
+    [Test]
+    public void Compile_TheSameTwiceAndAgain_CompilesEachOnce()
+    {
+        CountingCompiler compiler = new();
+        using ImaginedDevice device = ImaginedDevice.Of("H200");
+        using KernelLibrary library = device.Kernels(compiler: compiler);
+
+        library.Compile([.. Codes, .. Codes]);
+        library.Compile(Codes.Reverse());
+
+        Assert.That(compiler.Times, Has.Count.EqualTo(Codes.Length));
+        Assert.That(compiler.Times.Values, Has.All.EqualTo(1));
+    }
+
+    [Test]
+    public void Compile_SeveralProcessors_AllAreUsed()
+    {
+        CountingCompiler compiler = new() { Duration = TimeSpan.FromMilliseconds(10) };
+        using ImaginedDevice device = ImaginedDevice.Of("H200");
+        using KernelLibrary library = device.Kernels(compiler: compiler);
+
+        library.Compile(Codes);
+
+        Assert.That(compiler.MostAtOnce, Is.InRange(Math.Min(2, Environment.ProcessorCount), Environment.ProcessorCount));
+    }
+
+    [Test]
+    public void Compile_OneDoesNotCompile_TheOthersDoAndItsFirstUseSaysWhy()
+    {
+        CountingCompiler compiler = new() { Broken = Codes[7] };
+        using ImaginedDevice device = ImaginedDevice.Of("H200");
+        using KernelLibrary library = device.Kernels(compiler: compiler);
+
+        library.Compile(Codes);
+
+        Assert.That(compiler.Times, Has.Count.EqualTo(Codes.Length));
+        Assert.That(() => library.ModuleOf(Codes[7]), Throws.TypeOf<CudaException>().With.Message.EqualTo("broken 2"));
+        Assert.That(() => library.ModuleOf(Codes[7]), Throws.TypeOf<CudaException>().With.Message.EqualTo("broken 3"));
+    }
+
+    [Test]
+    public void Rehearse_FailsHalfway_IsOverAllTheSame()
+    {
+        using ImaginedDevice device = ImaginedDevice.Of("H200");
+        using KernelLibrary library = device.Kernels();
+
+        Assert.That(() => device.Rehearse(() => throw new InvalidOperationException("injected")), Throws.InvalidOperationException);
+
+        Assert.That(device.Rehearsal, Is.Null);
+        Assert.That(device.Rehearse(() => library.Get("rows", "convert", default).Launch(0, (3, 2, 1), threads: 64, sharedBytes: 5)),
+            Is.EqualTo((KernelLaunch[])[new KernelLaunch(new KernelCode("rows", default), "convert", (3, 2, 1), 64, 5, 1, false)]));
+    }
+
+    private sealed class CountingCompiler : IKernelCompiler
+    {
+        private int _now, _most;
+
+        public ConcurrentDictionary<KernelCode, int> Times { get; } = [];
+
+        public KernelCode Broken { get; init; }
+
+        public TimeSpan Duration { get; init; }
+
+        public int MostAtOnce => _most;
+
+        public bool UsesHopperInstructions => true;
+
+        public byte[] Compile(KernelCode code)
+        {
+            int now = Interlocked.Increment(ref _now), times = Times.AddOrUpdate(code, 1, (_, before) => before + 1);
+            for (int most = _most; now > most && Interlocked.CompareExchange(ref _most, now, most) != most; most = _most) { }
+            Thread.Sleep(Duration);
+            Interlocked.Decrement(ref _now);
+            return code == Broken ? throw new CudaException($"broken {times}") : [1];
+        }
+    }
+}
