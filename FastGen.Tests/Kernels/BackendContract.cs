@@ -99,7 +99,7 @@ public abstract partial class BackendContract
     }
 
     [Test]
-    public void Linear_Every16BitWeight_IsReadExactly([Values(DType.F16, DType.BF16)] DType type, [Values(1, 2, 40)] int rows)
+    public void Linear_Every16BitWeight_IsReadExactly([Values(DType.F16, DType.BF16)] DType type, [Values(1, 2, 8, 40)] int rows)
     {
         const int Patterns = 1 << 16;
         byte[] bits = [.. Enumerable.Range(0, Patterns).SelectMany(pattern => new[] { (byte)pattern, (byte)(pattern >> 8) })];
@@ -130,6 +130,7 @@ public abstract partial class BackendContract
     [TestCase(3)]
     [TestCase(6)]
     [TestCase(7)]
+    [TestCase(8)]
     [TestCase(12)]
     [TestCase(17)]
     [TestCase(97)]
