@@ -1,8 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics;
 using FastGen.Compute;
 using FastGen.Kernels.Cpu;
 
@@ -16,14 +14,17 @@ public static unsafe class CpuBenchmark
 {
     private static readonly (int Rows, int Inputs, int Outputs)[] Products = [(512, 4096, 4096), (512, 4096, 14336), (512, 14336, 4096), (128, 4096, 4096), (32, 4096, 4096), (512, 1024, 3072)];
 
-    /// <summary>Prints the ratios. An argument sets the number of threads.</summary>
+    /// <summary>Prints the ratios of one part (decode, products or attention), or of all.</summary>
+    /// <param name="args">The number of threads, by default one a processor; the part.</param>
     public static void Run(string[] args)
     {
         int threads = args.Length > 0 ? int.Parse(args[0], CultureInfo.InvariantCulture) : Environment.ProcessorCount;
+        string part = args.Length > 1 ? args[1] : "all";
         using IBackend backend = CpuBackend.Create(threads);
         Console.WriteLine(backend.Description);
-        Decode(backend, threads);
-        foreach ((int rows, int inputs, int outputs) in Products) Multiply(threads, rows, inputs, outputs);
+        if (part is "decode" or "all") Decode(backend, threads);
+        if (part is "products" or "all") foreach ((int rows, int inputs, int outputs) in Products) Multiply(threads, rows, inputs, outputs);
+        if (part is "attention" or "all") CpuAttentionBenchmark.Run(threads);
     }
 
     // Some tokens through two layers of Llama-3-8B's shape and an eighth of its head: 1 GB of 16-bit weights.
@@ -41,7 +42,7 @@ public static unsafe class CpuBenchmark
             {
                 foreach (LinearWeights weight in weights) backend.Linear(output with { Columns = weight.Outputs }, new LinearInput(input with { Columns = weight.Inputs }), weight);
             }
-            double[] times = Alternate(20, () => pool.Run(new ReadWork(brains)), () => Ours(brains), () => Ours(halves));
+            double[] times = Alternate(20, () => pool.Run(new ReadWork([.. brains.Select(weight => weight.Weight)])), () => Ours(brains), () => Ours(halves));
             string[] rates = [.. times.Select(time => $"{bytes / time / 1e9:F1} GB/s")];
             Print($"decode of {rows}, BF16, 1 GB", rates[1], "plain read", rates[0], times[0] / times[1]);
             Print($"decode of {rows}, F16, 1 GB", rates[2], "BF16", rates[1], times[1] / times[2]);
@@ -80,7 +81,7 @@ public static unsafe class CpuBenchmark
     }
 
     // The median seconds of each, by turns; the first turn only warms up.
-    private static double[] Alternate(int turns, params Action[] rivals)
+    internal static double[] Alternate(int turns, params Action[] rivals)
     {
         double[][] seconds = [.. rivals.Select(_ => new double[turns])];
         for (int turn = -1; turn < turns; turn++)
@@ -96,9 +97,9 @@ public static unsafe class CpuBenchmark
         return [.. seconds.Select(times => times[turns / 2])];
     }
 
-    private static void Print(string name, string ours, string rival, string theirs, double ratio) => Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name,-32} {ours,14}   {rival,-10} {theirs,14}   ratio {ratio:F2}"));
+    internal static void Print(string name, string ours, string rival, string theirs, double ratio) => Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name,-32} {ours,14}   {rival,-10} {theirs,14}   ratio {ratio:F2}"));
 
-    private static Tensor Weights(IBackend backend, DType type, int rows, int columns)
+    internal static Tensor Weights(IBackend backend, DType type, int rows, int columns)
     {
         const int RowsAtOnce = 256;
         Tensor tensor = backend.AllocateWeights(type, rows, columns);
@@ -106,41 +107,10 @@ public static unsafe class CpuBenchmark
         return tensor;
     }
 
-    private static float[] Values(int count)
+    internal static float[] Values(int count)
     {
         float[] values = new float[count];
         for (int i = 0; i < count; i++) values[i] = (((i * 2654435761L) >> 8) & 0xFFFF) / 65536f - 0.5f;
         return values;
-    }
-
-    /// <summary>Reads all weights, with four registers in flight.</summary>
-    private readonly struct ReadWork : IParallelWork
-    {
-        private readonly InlineArray16<Tensor> _weights;
-        private readonly int _count;
-
-        public ReadWork(LinearWeights[] weights)
-        {
-            _count = weights.Length;
-            for (int i = 0; i < weights.Length; i++) _weights[i] = weights[i].Weight;
-        }
-
-        public void Run(int worker, int workers)
-        {
-            Vector512<int> first = default, second = default, third = default, fourth = default;
-            for (int i = 0; i < _count; i++)
-            {
-                int* data = (int*)_weights[i].Data;
-                long vectors = _weights[i].Bytes / 256, end = vectors * (worker + 1) / workers;
-                for (long at = vectors * worker / workers * 64; at < end * 64; at += 64)
-                {
-                    first ^= Vector512.Load(data + at);
-                    second ^= Vector512.Load(data + at + 16);
-                    third ^= Vector512.Load(data + at + 32);
-                    fourth ^= Vector512.Load(data + at + 48);
-                }
-            }
-            if (Vector512.EqualsAll(first ^ second ^ third ^ fourth, Vector512.Create(0x7A3B19C5))) Console.WriteLine("a read that cannot be left out");
-        }
     }
 }

@@ -18,8 +18,9 @@ public abstract partial class BackendContract
     [SetUp]
     public void Start() => Twins = new TwinBackends(CreateBackend());
 
+    // No twins where the processor or device lacks what the fixture tests: its tests were skipped at their start.
     [TearDown]
-    public void End() => Twins.Dispose();
+    public void End() => Twins?.Dispose();
 
     [Test]
     public void Upload_RowMajorRowsOfOtherType_ConvertsThem([ValueSource(nameof(Types))] DType type)

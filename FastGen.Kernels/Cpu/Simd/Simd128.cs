@@ -89,9 +89,35 @@ internal readonly unsafe struct Simd128 : ISimd<Vector128<float>>
         second = Vector128.ConditionalSelect(sign, words, high.AsUInt32()).AsSingle();
     }
 
+    /// <summary>target[j · stride + i] = source[i · stride + j] for four rows of four.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Transpose(float* source, nint sourceStride, float* target, nint targetStride)
+    {
+        Vector128<float> first = Vector128.Load(source), second = Vector128.Load(source + sourceStride);
+        Vector128<float> third = Vector128.Load(source + (2 * sourceStride)), fourth = Vector128.Load(source + (3 * sourceStride));
+        // Rows 0 and 2, 1 and 3 zipped; zipping those gives columns.
+        (Vector128<float> evenLow, Vector128<float> evenHigh) = Zip(first, third);
+        (Vector128<float> oddLow, Vector128<float> oddHigh) = Zip(second, fourth);
+        (first, second) = Zip(evenLow, oddLow);
+        (third, fourth) = Zip(evenHigh, oddHigh);
+        first.Store(target);
+        second.Store(target + targetStride);
+        third.Store(target + (2 * targetStride));
+        fourth.Store(target + (3 * targetStride));
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Prefetch(void* address)
     {
         if (Sse.IsSupported) Sse.Prefetch0(address);
+    }
+
+    // The values of both by turns: those of the lower halves, those of the upper halves.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static (Vector128<float> Low, Vector128<float> High) Zip(Vector128<float> left, Vector128<float> right)
+    {
+        if (Sse.IsSupported) return (Sse.UnpackLow(left, right), Sse.UnpackHigh(left, right));
+        if (AdvSimd.Arm64.IsSupported) return (AdvSimd.Arm64.ZipLow(left, right), AdvSimd.Arm64.ZipHigh(left, right));
+        return (Vector128.Create(left[0], right[0], left[1], right[1]), Vector128.Create(left[2], right[2], left[3], right[3]));
     }
 }
