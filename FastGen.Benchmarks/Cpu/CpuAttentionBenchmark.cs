@@ -7,7 +7,6 @@ namespace FastGen.Benchmarks;
 /// <summary>The CPU's attention over long contexts: a decode step against reading the same cache, a prompt's chunk against a product of as many rows.</summary>
 internal static unsafe class CpuAttentionBenchmark
 {
-    private const int MaxContext = 16384;
     private const int BlockSize = 16;
     private const int Chunk = 512;
 
@@ -21,66 +20,69 @@ internal static unsafe class CpuAttentionBenchmark
         LinearWeights product = new(CpuBenchmark.Weights(backend, DType.F32, 4096, 4096));
         Tensor rows = backend.Allocate(DType.F32, Chunk, 4096), products = backend.Allocate(DType.F32, Chunk, 4096);
         void Multiply() => backend.Linear(products, new LinearInput(rows), product);
-        foreach ((int heads, int kvHeads, int headDim) in Shapes)
+        foreach (int context in new[] { 4096, 16384 })
         {
-            using IBackend attending = CpuBackend.Create(threads);
-            CachedSequence sequence = new(attending, heads, kvHeads, headDim);
-            string shape = $"{heads}/{kvHeads} heads of {headDim}";
-            foreach (int context in new[] { 4096, MaxContext })
+            foreach ((int heads, int kvHeads, int headDim) in Shapes)
             {
-                (double bytes, Tensor read) = sequence.Cached(context);
-                double[] decode = CpuBenchmark.Alternate(20, () => pool.Run(new ReadWork([read])), () => sequence.Attend(context - 1, 1));
-                CpuBenchmark.Print($"decode at {context}, {shape}", $"{bytes / decode[1] / 1e9:F1} GB/s", "plain read", $"{bytes / decode[0] / 1e9:F1} GB/s", decode[0] / decode[1]);
-                double operations = 4.0 * heads * headDim * Chunk * (context - (Chunk / 2)), productOperations = 2.0 * Chunk * 4096 * 4096;
-                double[] prompt = CpuBenchmark.Alternate(3, Multiply, () => sequence.Attend(context - Chunk, Chunk));
-                (double ours, double limit) = (operations / prompt[1] / 1e9, productOperations / prompt[0] / 1e9);
+                using IBackend attending = CpuBackend.Create(threads);
+                CachedSequence sequence = new(attending, heads, kvHeads, headDim, context);
+                string shape = $"{heads}/{kvHeads} heads of {headDim}";
+                double[] decode = CpuBenchmark.Alternate(20, () => pool.Run(new ReadWork(sequence.Caches)), () => sequence.Attend(1));
+                string[] rates = [.. decode.Select(time => $"{sequence.Caches.Sum(cache => (double)cache.Bytes) / time / 1e9:F1} GB/s")];
+                CpuBenchmark.Print($"decode at {context}, {shape}", rates[1], "plain read", rates[0], decode[0] / decode[1]);
+                double[] prompt = CpuBenchmark.Alternate(3, Multiply, () => sequence.Attend(Chunk));
+                double ours = sequence.Caches.Length * 4.0 * heads * headDim * Chunk * (context - (Chunk / 2)) / prompt[1] / 1e9, limit = 2.0 * Chunk * 4096 * 4096 / prompt[0] / 1e9;
                 CpuBenchmark.Print($"last {Chunk} of {context}, {shape}", $"{ours:F0} GFLOP/s", "F32 product", $"{limit:F0} GFLOP/s", ours / limit);
             }
         }
     }
 
-    // One sequence of the longest context, its blocks scattered, as one layer of a model sees it.
+    // One sequence, its blocks scattered, in as many layers as the processor's caches do not hold.
     private sealed class CachedSequence
     {
+        private const long CacheBytes = 256 << 20;
+        private const int MostLayers = 16;
+
         private readonly IBackend _backend;
         private readonly AttentionWeights _attention;
-        private readonly KvLayer _cache;
+        private readonly KvLayer[] _layers;
         private readonly RaggedBatch _batch;
         private readonly int[] _table;
         private readonly Tensor _qkv, _output;
+        private readonly int _context;
 
-        public CachedSequence(IBackend backend, int heads, int kvHeads, int headDim)
+        public CachedSequence(IBackend backend, int heads, int kvHeads, int headDim, int context)
         {
             _backend = backend;
+            _context = context;
             _attention = new AttentionWeights { Heads = heads, KvHeads = kvHeads, HeadDim = headDim, Scale = 1 / MathF.Sqrt(headDim) };
-            _table = [.. Enumerable.Range(0, MaxContext / BlockSize)];
+            _table = [.. Enumerable.Range(0, context / BlockSize)];
             new Random(2).Shuffle(_table);
-            StepLimits limits = new(MaxContext, 1, BlockSize, _table.Length);
+            StepLimits limits = new(context, 1, BlockSize, _table.Length);
             _batch = new RaggedBatch(limits);
-            _cache = backend.AllocateKvLayer(DType.F32, _table.Length, BlockSize, kvHeads, headDim);
-            _qkv = backend.Allocate(DType.F32, MaxContext, _attention.QkvColumns);
+            long layerBytes = sizeof(float) * 2L * context * kvHeads * headDim;
+            _layers = [.. Enumerable.Range(0, (int)Math.Min(MostLayers, (CacheBytes / layerBytes) + 1)).Select(_ => backend.AllocateKvLayer(DType.F32, _table.Length, BlockSize, kvHeads, headDim))];
+            _qkv = backend.Allocate(DType.F32, context, _attention.QkvColumns);
             _output = backend.Allocate(DType.F32, Chunk, _attention.QueryColumns);
-            backend.Upload(MemoryMarshal.AsBytes<float>(CpuBenchmark.Values(MaxContext * _attention.QkvColumns)), DType.F32, _qkv);
-            backend.Prepare(new ModelShape { Layers = 1, HiddenSize = 8, VocabularySize = 8, MlpColumns = 8, Heads = heads, KvHeads = kvHeads, HeadDim = headDim, MaxContext = MaxContext, WeightType = DType.F32 }, limits);
+            backend.Upload(MemoryMarshal.AsBytes<float>(CpuBenchmark.Values(context * _attention.QkvColumns)), DType.F32, _qkv);
+            backend.Prepare(new ModelShape { Layers = _layers.Length, HiddenSize = 8, VocabularySize = 8, MlpColumns = 8, Heads = heads, KvHeads = kvHeads, HeadDim = headDim, MaxContext = context, WeightType = DType.F32 }, limits);
             _batch.Clear();
             for (int i = 0; i < _table.Length; i++) _batch.SetBlock(0, i, _table[i]);
-            _batch.AddSequence(0, new int[MaxContext], 0, _table);
-            backend.Submit(_batch, (_, _) => backend.StoreKv(_qkv, _cache, _attention, _batch));
+            _batch.AddSequence(0, new int[context], 0, _table);
+            Submit(layer => backend.StoreKv(_qkv, layer, _attention, _batch));
         }
 
-        // The bytes that a token at the end of the context reads, and as much of the cache.
-        public (double Bytes, Tensor Cache) Cached(int context)
-        {
-            Tensor read = _cache.Storage.WithRows(context / BlockSize);
-            return (read.Bytes, read);
-        }
+        // What a decode step reads.
+        public Tensor[] Caches => [.. _layers.Select(layer => layer.Storage)];
 
-        // The attention of some tokens.
-        public void Attend(int first, int count)
+        // The attention of the last tokens, in all layers.
+        public void Attend(int count)
         {
             _batch.Clear();
-            _batch.AddSequence(0, new int[count], first, _table);
-            _backend.Submit(_batch, (_, _) => _backend.Attention(_output.WithRows(count), _qkv.WithRows(count), _cache, _attention, _batch));
+            _batch.AddSequence(0, new int[count], _context - count, _table);
+            Submit(layer => _backend.Attention(_output.WithRows(count), _qkv.WithRows(count), layer, _attention, _batch));
         }
+
+        private void Submit(Action<KvLayer> operation) => _backend.Submit(_batch, (_, _) => Array.ForEach(_layers, operation));
     }
 }

@@ -80,17 +80,21 @@ public static unsafe class CpuBenchmark
         foreach (nint tensor in new[] { left, right, target }) Libtorch.Delete(tensor);
     }
 
-    // The median seconds of each, by turns; the first turn only warms up.
+    // The median seconds of each, by turns. Turns before that warm up, until the runtime has compiled the hot code anew.
     internal static double[] Alternate(int turns, params Action[] rivals)
     {
+        const double WarmUpSeconds = 0.7;
         double[][] seconds = [.. rivals.Select(_ => new double[turns])];
-        for (int turn = -1; turn < turns; turn++)
+        long begin = Stopwatch.GetTimestamp();
+        do Array.ForEach(rivals, rival => rival());
+        while (Stopwatch.GetElapsedTime(begin).TotalSeconds < WarmUpSeconds);
+        for (int turn = 0; turn < turns; turn++)
         {
             for (int i = 0; i < rivals.Length; i++)
             {
                 long start = Stopwatch.GetTimestamp();
                 rivals[i]();
-                if (turn >= 0) seconds[i][turn] = Stopwatch.GetElapsedTime(start).TotalSeconds;
+                seconds[i][turn] = Stopwatch.GetElapsedTime(start).TotalSeconds;
             }
         }
         foreach (double[] times in seconds) times.Sort();
