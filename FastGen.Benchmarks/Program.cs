@@ -24,7 +24,7 @@ static int Usage()
     Console.WriteLine("""
         FastGen benchmarks. The first argument says which:
           host [SEQUENCES...]   host time and allocations of a step, on a backend that computes nothing
-          cpu                   products and decode on the CPU against the rate of reading memory, and against libtorch
+          cpu [THREADS [PART]]  decode, products and attention on the CPU against the rate of reading memory and against libtorch
           tokenizer FOLDER...   encoding, loading and streaming decode of published tokenizers
           cuda                  limits of a GPU, and prompts and decode of a Llama-3-8B shape against them
           mixed                 steps of decodes and a prompt's chunk against the two apart

@@ -5,13 +5,15 @@ namespace FastGen.Kernels.Cpu;
 /// <summary>
 /// Attention over the paged cache with an online softmax (Milakov and Gimelshein 2018; Dao et al. 2022). A tile of queries that share a
 /// kv head, from some rows and some heads, goes through the context chunk by chunk. Chunks begin at fixed positions and what a query does not see
-/// counts as exactly nothing, so a row's result does not depend on the other queries of its tile, nor on how its prompt was cut.
+/// counts as exactly nothing, so a row's result does not depend on the other queries of its tile, nor on how its prompt was cut. Several tiles go
+/// side by side: those of one head find each chunk in the core's own cache, those of several heads read each block as it lies in memory.
 /// </summary>
 internal readonly unsafe struct AttentionWork<TSimd, TVector> : IParallelWork
     where TSimd : struct, ISimd<TVector>
     where TVector : unmanaged
 {
     private const int ChunkTokens = 64;
+    private const int TilesAtOnce = 16;
 
     private readonly float* _output, _qkv, _alibiSlopes;
     private readonly KvBlocks<TSimd, TVector> _cache;
@@ -41,7 +43,7 @@ internal readonly unsafe struct AttentionWork<TSimd, TVector> : IParallelWork
         _headsPerTile = Math.Min(group, TSimd.TileRows);
         _rowsPerTile = TSimd.TileRows / _headsPerTile;
         _headTiles = (group + _headsPerTile - 1) / _headsPerTile;
-        _scratch = WorkerScratch.Take(scratch, workers, AttentionTile.Floats(_headDim, _scoreStride, _mixedStride));
+        _scratch = WorkerScratch.Take(scratch, workers, (2 * AttentionTile.ScoreFloats(_scoreStride)) + (TilesAtOnce * AttentionTile.Floats(_headDim, _mixedStride)));
     }
 
     public void Run(int worker, int workers)
@@ -53,17 +55,20 @@ internal readonly unsafe struct AttentionWork<TSimd, TVector> : IParallelWork
             for (int row = _batch.Starts[sequence]; row < _batch.Starts[sequence + 1]; row += _rowsPerTile) total += Cost(sequence, row) * _kvHeads * _headTiles;
         }
         long start = total * worker / workers, end = total * (worker + 1) / workers, done = 0;
-        AttentionTile tile = new(_scratch.Of(worker), _headDim, _scoreStride, _mixedStride);
+        AttentionPlace* places = stackalloc AttentionPlace[TilesAtOnce];
+        int waiting = 0;
         for (int sequence = 0; sequence < _batch.Sequences; sequence++)
         {
             for (int headTile = 0; headTile < _kvHeads * _headTiles; headTile++)
             {
                 for (int row = _batch.Starts[sequence]; row < _batch.Starts[sequence + 1]; row += _rowsPerTile)
                 {
-                    if (done >= start && done < end) Attend(ref tile, sequence, row, headTile / _headTiles, headTile % _headTiles);
+                    if (done >= start && done < end) places[waiting++] = Place(sequence, row, headTile / _headTiles, headTile % _headTiles);
                     done += Cost(sequence, row);
+                    if (waiting == TilesAtOnce) Attend(sequence, places, ref waiting, _scratch.Of(worker));
                 }
             }
+            if (waiting > 0) Attend(sequence, places, ref waiting, _scratch.Of(worker));
         }
     }
 
@@ -74,66 +79,98 @@ internal readonly unsafe struct AttentionWork<TSimd, TVector> : IParallelWork
         return Math.Min(_batch.Positions[last] + 1, _window) + ChunkTokens;
     }
 
-    private void Attend(ref AttentionTile tile, int sequence, int firstRow, int kvHead, int headTile)
+    private AttentionPlace Place(int sequence, int firstRow, int kvHead, int headTile)
     {
         int group = _heads / _kvHeads, firstHead = headTile * _headsPerTile;
         int heads = Math.Min(_headsPerTile, group - firstHead), rows = Math.Min(_rowsPerTile, _batch.Starts[sequence + 1] - firstRow);
-        firstHead += kvHead * group;
-        LoadQueries(ref tile, firstRow, rows, firstHead, heads);
-
-        int* blocks = _blockTables + ((long)_batch.SequenceSlots[sequence] * _blocksPerSequence);
-        int firstPosition = _batch.Positions[firstRow], end = _batch.Positions[firstRow + rows - 1] + 1, chunkTokens = _chunkBlocks * _cache.BlockSize;
-        for (int chunk = FirstSeen(firstPosition) / chunkTokens * chunkTokens; chunk < end; chunk += chunkTokens)
-        {
-            int chunkBlocks = Math.Min(_chunkBlocks, ((end - chunk) + _cache.BlockSize - 1) / _cache.BlockSize);
-            int* chunkTable = blocks + (chunk / _cache.BlockSize);
-            int skippedBlocks = Math.Max(0, (FirstSeen(firstPosition) - chunk) / _cache.BlockSize);
-            Score(tile, chunkTable, skippedBlocks, chunkBlocks, kvHead);
-            for (int i = 0; i < tile.Queries; i++) Weigh(tile, i, _batch.Positions[firstRow + (i / heads)], firstHead + (i % heads), chunk, skippedBlocks, chunkBlocks);
-            Mix(tile, chunkTable, chunk, skippedBlocks, chunkBlocks, end, kvHead);
-        }
-        StoreMixtures(tile, firstRow, firstHead, heads);
+        return new AttentionPlace(firstRow, rows, (kvHead * group) + firstHead, heads, kvHead, FirstSeen(_batch.Positions[firstRow]), _batch.Positions[firstRow + rows - 1] + 1);
     }
 
     private int FirstSeen(int position) => Math.Max(0, position - _window + 1);
 
-    private void LoadQueries(ref AttentionTile tile, int firstRow, int rows, int firstHead, int heads)
+    // The waiting tiles, all of one sequence, through all that any of them sees.
+    private void Attend(int sequence, AttentionPlace* places, ref int waiting, float* scratch)
     {
-        tile.Begin(rows * heads, Tile<TSimd, TVector>.Height(rows * heads));
+        AttentionTile* tiles = stackalloc AttentionTile[TilesAtOnce];
+        float* scores = scratch, weights = scores + AttentionTile.ScoreFloats(_scoreStride), states = weights + AttentionTile.ScoreFloats(_scoreStride);
+        int firstSeen = int.MaxValue, end = 0, chunkTokens = _chunkBlocks * _cache.BlockSize;
+        for (int i = 0; i < waiting; i++)
+        {
+            tiles[i] = new AttentionTile(states + (i * AttentionTile.Floats(_headDim, _mixedStride)), _headDim, _mixedStride, places[i], Tile<TSimd, TVector>.Height(places[i].Queries));
+            LoadQueries(tiles[i]);
+            (firstSeen, end) = (Math.Min(firstSeen, places[i].FirstSeen), Math.Max(end, places[i].End));
+        }
+        int* blocks = _blockTables + ((long)_batch.SequenceSlots[sequence] * _blocksPerSequence);
+        for (int first = firstSeen / chunkTokens * chunkTokens; first < end; first += chunkTokens)
+        {
+            AttentionChunk chunk = new(first, blocks + (first / _cache.BlockSize), (end - first + _cache.BlockSize - 1) / _cache.BlockSize, scores, weights);
+            for (int i = 0; i < waiting; i++)
+            {
+                if (first >= places[i].End || first + chunkTokens <= places[i].FirstSeen) continue;
+                Attend(tiles[i], chunk, i + 1 < waiting ? (0, places[i + 1].KvHead) : (_chunkBlocks, places[0].KvHead));
+            }
+        }
+        for (int i = 0; i < waiting; i++) StoreMixtures(tiles[i]);
+        waiting = 0;
+    }
+
+    // One tile and one chunk; the keys of the block and the head that are named last are read next.
+    private void Attend(in AttentionTile tile, in AttentionChunk chunk, (int Block, int Head) next)
+    {
+        AttentionPlace place = tile.Place;
+        int firstBlock = Math.Max(0, (place.FirstSeen - chunk.First) / _cache.BlockSize);
+        int endBlock = Math.Min(_chunkBlocks, (place.End - chunk.First + _cache.BlockSize - 1) / _cache.BlockSize);
+        Score(tile, chunk, firstBlock, endBlock);
+        for (int query = 0; query < place.Queries; query++) Weigh(tile, chunk, query, firstBlock, endBlock);
+        Transpose(tile, chunk, firstBlock * _cache.KeyStride, endBlock * _cache.KeyStride);
+        Mix(tile, chunk, firstBlock, endBlock, next);
+    }
+
+    private void LoadQueries(in AttentionTile tile)
+    {
+        AttentionPlace place = tile.Place;
         for (int i = 0; i < tile.Height; i++)
         {
-            float* query = _qkv + ((long)(firstRow + (i / heads)) * _qkvColumns) + ((firstHead + (i % heads)) * _headDim);
-            for (int d = 0; d < _headDim; d++) tile.Query[(d * tile.Height) + i] = i < tile.Queries ? query[d] * _scale : 0;
+            float* query = _qkv + ((long)place.RowOf(i) * _qkvColumns) + ((long)place.HeadOf(i) * _headDim);
+            for (int d = 0; d < _headDim; d++) tile.Query[(d * tile.Height) + i] = i < place.Queries ? query[d] * _scale : 0;
         }
     }
 
     // scores[query, token] = query · key, two registers of tokens at a time. A register lies within one block.
-    private void Score(in AttentionTile tile, int* blocks, int firstBlock, int endBlock, int kvHead)
+    private void Score(in AttentionTile tile, in AttentionChunk chunk, int firstBlock, int endBlock)
     {
-        int registers = _cache.KeyStride / TSimd.Lanes, end = endBlock * registers;
+        int kvHead = tile.Place.KvHead, registers = _cache.KeyStride / TSimd.Lanes, end = endBlock * registers;
         for (int register = firstBlock * registers; register < end; register += 2)
         {
-            int second = Math.Min(register + 1, end - 1);
-            float* firstKeys = _cache.Keys(blocks[register / registers], kvHead) + (register % registers * TSimd.Lanes);
-            float* secondKeys = _cache.Keys(blocks[second / registers], kvHead) + (second % registers * TSimd.Lanes);
-            // A block's values follow its keys and are read next.
-            nint ahead = sizeof(float) * _headDim * _cache.KeyStride;
-            FloatPanel<TSimd, TVector> panel = new(firstKeys, secondKeys, _cache.KeyStride, ahead);
-            Tile<TSimd, TVector>.Multiply(tile.Height, panel, tile.Query, _headDim, tile.Scores + (register * TSimd.Lanes), _scoreStride, accumulate: false);
+            FloatStream<TSimd, TVector> first = Keys(chunk, register, kvHead, firstBlock, endBlock), second = Keys(chunk, Math.Min(register + 1, end - 1), kvHead, firstBlock, endBlock);
+            FloatPanel<TSimd, TVector> panel = new(first, second, _cache.KeyStride);
+            Tile<TSimd, TVector>.Multiply(tile.Height, panel, tile.Query, _headDim, chunk.Scores + (register * TSimd.Lanes), _scoreStride, accumulate: false);
         }
     }
 
-    // Turns one query's scores into weights relative to the largest score so far, and rescales what was mixed before.
-    private void Weigh(in AttentionTile tile, int query, int position, int head, int chunk, int firstBlock, int endBlock)
+    // One register of keys; two blocks on come other keys, or the values of the first blocks.
+    private FloatStream<TSimd, TVector> Keys(in AttentionChunk chunk, int register, int kvHead, int firstBlock, int endBlock)
     {
-        int begin = firstBlock * _cache.KeyStride, end = endBlock * _cache.KeyStride;
-        float* scores = tile.Scores + (query * _scoreStride), weights = tile.Weights + query;
-        if (position < chunk || FirstSeen(position) >= chunk + (endBlock * _cache.BlockSize))
+        (int block, int place) = Math.DivRem(register, _cache.KeyStride / TSimd.Lanes);
+        float* keys = _cache.Keys(chunk.Blocks[block], kvHead);
+        float* ahead = block + 2 < endBlock ? _cache.Keys(chunk.Blocks[block + 2], kvHead) : _cache.Values(chunk.Blocks[Math.Min(firstBlock + block + 2 - endBlock, endBlock - 1)], kvHead);
+        return new FloatStream<TSimd, TVector>(keys + (place * TSimd.Lanes), (nint)(ahead - keys));
+    }
+
+    // Turns one query's scores into weights relative to the largest score so far, and rescales what was mixed before.
+    private void Weigh(in AttentionTile tile, in AttentionChunk chunk, int query, int firstBlock, int endBlock)
+    {
+        int begin = firstBlock * _cache.KeyStride, end = endBlock * _cache.KeyStride, position = _batch.Positions[tile.Place.RowOf(query)];
+        float* scores = chunk.Scores + ((long)query * _scoreStride);
+        int firstToken = chunk.First + (firstBlock * _cache.BlockSize), endToken = chunk.First + (endBlock * _cache.BlockSize);
+        if (position < firstToken || FirstSeen(position) >= endToken)
         {
-            for (int i = begin; i < end; i++) weights[i * tile.Height] = 0;
+            new Span<float>(scores + begin, end - begin).Clear();
             return;
         }
-        float largest = MathF.Max(tile.Largest[query], MaskScores(scores, position, head, chunk, firstBlock, endBlock));
+        bool seesAll = position >= endToken - 1 && FirstSeen(position) <= firstToken && _cache.KeyStride == _cache.BlockSize;
+        float chunkLargest = seesAll && _alibiSlopes == null ? Largest(scores, begin, end) : MaskScores(scores, position, tile.Place.HeadOf(query), chunk.First, firstBlock, endBlock);
+        float largest = MathF.Max(tile.Largest[query], chunkLargest);
         Rescale(tile, query, largest);
         TVector shift = TSimd.Broadcast(largest), sum = TSimd.Zero;
         for (int i = begin; i < end; i += TSimd.Lanes)
@@ -143,7 +180,13 @@ internal readonly unsafe struct AttentionWork<TSimd, TVector> : IParallelWork
             sum = TSimd.Add(sum, weight);
         }
         tile.Sums[query] += TSimd.Sum(sum);
-        for (int i = begin; i < end; i++) weights[i * tile.Height] = scores[i];
+    }
+
+    private static float Largest(float* scores, int begin, int end)
+    {
+        TVector largest = TSimd.Load(scores + begin);
+        for (int i = begin + TSimd.Lanes; i < end; i += TSimd.Lanes) largest = TSimd.Max(TSimd.Load(scores + i), largest);
+        return TSimd.Largest(largest);
     }
 
     // Adds ALiBi, sets the scores of tokens that the query does not see to −∞ and returns the largest.
@@ -177,36 +220,54 @@ internal readonly unsafe struct AttentionWork<TSimd, TVector> : IParallelWork
         if (before == largest || float.IsNegativeInfinity(before)) return;
         TVector factor = VectorMath<TSimd, TVector>.Exp(TSimd.Broadcast(before - largest));
         tile.Sums[query] *= TSimd.First(factor);
-        float* mixed = tile.Mixed + (query * _mixedStride);
+        float* mixed = tile.MixedOf(query);
         for (int d = 0; d < _mixedStride; d += TSimd.Lanes) TSimd.Store(mixed + d, TSimd.Multiply(TSimd.Load(mixed + d), factor));
     }
 
-    // mixed[query] += Σ over tokens of weight · value, block by block.
-    private void Mix(in AttentionTile tile, int* blocks, int chunk, int firstBlock, int endBlock, int end, int kvHead)
+    // weights[token][query] from scores[query][token], four by four; the scores have rows to spare.
+    private void Transpose(in AttentionTile tile, in AttentionChunk chunk, int begin, int end)
     {
+        int query = 0, height = tile.Height;
+        for (; query <= height - 4; query += 4)
+        {
+            float* scores = chunk.Scores + ((long)query * _scoreStride), weights = chunk.Weights + query;
+            for (int i = begin; i < end; i += 4) Simd128.Transpose(scores + i, _scoreStride, weights + ((long)i * height), height);
+        }
+        for (; query < height; query++)
+        {
+            float* scores = chunk.Scores + ((long)query * _scoreStride), weights = chunk.Weights + query;
+            for (int i = begin; i < end; i++) weights[(long)i * height] = scores[i];
+        }
+    }
+
+    // mixed[query] += Σ over tokens of weight · value, block by block.
+    private void Mix(in AttentionTile tile, in AttentionChunk chunk, int firstBlock, int endBlock, (int Block, int Head) next)
+    {
+        int kvHead = tile.Place.KvHead;
         for (int block = firstBlock; block < endBlock; block++)
         {
-            int tokens = Math.Min(_cache.BlockSize, end - chunk - (block * _cache.BlockSize));
-            float* values = _cache.Values(blocks[block], kvHead);
-            float* weights = tile.Weights + ((long)block * _cache.KeyStride * tile.Height);
-            // The keys of the next chunk are read after these values.
-            int next = block + _chunkBlocks;
-            nint ahead = chunk + (next * _cache.BlockSize) < end ? (nint)((byte*)_cache.Keys(blocks[next], kvHead) - (byte*)values) : 0;
+            int tokens = Math.Min(_cache.BlockSize, tile.Place.End - chunk.First - (block * _cache.BlockSize));
+            float* values = _cache.Values(chunk.Blocks[block], kvHead), weights = chunk.Weights + ((long)block * _cache.KeyStride * tile.Height);
+            // Two blocks on come other values, or the next keys.
+            float* ahead = block + 2 < endBlock ? _cache.Values(chunk.Blocks[block + 2], kvHead) : _cache.Keys(chunk.Blocks[Math.Min(next.Block + block + 2 - endBlock, chunk.KnownBlocks - 1)], next.Head);
             for (int d = 0; d < _headDim; d += 2 * TSimd.Lanes)
             {
-                float* second = values + Math.Min(d + TSimd.Lanes, _cache.ValueStride - TSimd.Lanes);
-                Tile<TSimd, TVector>.Multiply(tile.Height, new FloatPanel<TSimd, TVector>(values + d, second, _cache.ValueStride, ahead), weights, tokens, tile.Mixed + d, _mixedStride, accumulate: true);
+                int second = Math.Min(d + TSimd.Lanes, _cache.ValueStride - TSimd.Lanes);
+                FloatPanel<TSimd, TVector> panel = new(new(values + d, (nint)(ahead - values)), new(values + second, (nint)(ahead - values)), _cache.ValueStride);
+                Tile<TSimd, TVector>.Multiply(tile.Height, panel, weights, tokens, tile.Mixed + d, _mixedStride, accumulate: true);
             }
         }
     }
 
-    private void StoreMixtures(in AttentionTile tile, int firstRow, int firstHead, int heads)
+    private void StoreMixtures(in AttentionTile tile)
     {
-        for (int i = 0; i < tile.Queries; i++)
+        AttentionPlace place = tile.Place;
+        for (int i = 0; i < place.Queries; i++)
         {
-            float* target = _output + ((long)(firstRow + (i / heads)) * _heads * _headDim) + ((firstHead + (i % heads)) * _headDim);
+            float* target = _output + ((long)place.RowOf(i) * _heads * _headDim) + ((long)place.HeadOf(i) * _headDim);
+            float* mixed = tile.MixedOf(i);
             float share = 1 / tile.Sums[i];
-            for (int d = 0; d < _headDim; d++) target[d] = tile.Mixed[(i * _mixedStride) + d] * share;
+            for (int d = 0; d < _headDim; d++) target[d] = mixed[d] * share;
         }
     }
 

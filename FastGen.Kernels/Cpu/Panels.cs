@@ -17,22 +17,35 @@ internal static class PanelStream
     public const int PrefetchDistance = 8192;
 }
 
-/// <summary>F32 values: two streams with the same distance, in floats, from step to step. Asks for what lies <c>ahead</c> bytes from them.</summary>
-internal readonly unsafe struct FloatPanel<TSimd, TVector>(float* first, float* second, nint stride, nint ahead) : IPanel<TVector>
+/// <summary>A register at each step, and how many floats from it lies what is read some time later, which is asked for in passing.</summary>
+internal readonly unsafe struct FloatStream<TSimd, TVector>(float* data, nint ahead)
     where TSimd : struct, ISimd<TVector>
     where TVector : unmanaged
 {
-    private readonly float* _first = first, _second = second;
-    private readonly nint _stride = stride, _ahead = ahead;
+    private readonly float* _data = data;
+    private readonly nint _ahead = ahead;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public TVector Load(nint offset)
+    {
+        TSimd.Prefetch(_data + offset + _ahead);
+        return TSimd.Load(_data + offset);
+    }
+}
+
+/// <summary>F32 values: two streams with the same distance, in floats, from step to step.</summary>
+internal readonly struct FloatPanel<TSimd, TVector>(FloatStream<TSimd, TVector> first, FloatStream<TSimd, TVector> second, nint stride) : IPanel<TVector>
+    where TSimd : struct, ISimd<TVector>
+    where TVector : unmanaged
+{
+    private readonly FloatStream<TSimd, TVector> _first = first, _second = second;
+    private readonly nint _stride = stride;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Load(nint k, out TVector first, out TVector second)
     {
-        float* left = _first + (k * _stride), right = _second + (k * _stride);
-        TSimd.Prefetch((byte*)left + _ahead);
-        TSimd.Prefetch((byte*)right + _ahead);
-        first = TSimd.Load(left);
-        second = TSimd.Load(right);
+        first = _first.Load(k * _stride);
+        second = _second.Load(k * _stride);
     }
 }
 

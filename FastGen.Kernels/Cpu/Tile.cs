@@ -16,6 +16,7 @@ internal static unsafe class Tile<TSimd, TVector>
         1 or 2 => rows,
         <= 4 => 4,
         <= 6 => 6,
+        <= 8 => 8,
         _ => TSimd.TileRows,
     };
 
@@ -37,6 +38,7 @@ internal static unsafe class Tile<TSimd, TVector>
             case 2: Rows2(panel, rows, steps, target, stride, accumulate); break;
             case 4: Rows4(panel, rows, steps, target, stride, accumulate); break;
             case 6: Rows6(panel, rows, steps, target, stride, accumulate); break;
+            case 8: Rows8(panel, rows, steps, target, stride, accumulate); break;
             default: Rows12(panel, rows, steps, target, stride, accumulate); break;
         }
     }
@@ -148,6 +150,57 @@ internal static unsafe class Tile<TSimd, TVector>
         Store(target + (3 * stride), a3, b3, accumulate);
         Store(target + (4 * stride), a4, b4, accumulate);
         Store(target + (5 * stride), a5, b5, accumulate);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Rows8<TPanel>(TPanel panel, float* rows, nint steps, float* target, nint stride, bool accumulate)
+        where TPanel : struct, IPanel<TVector>
+    {
+        TVector a0 = TSimd.Zero, b0 = TSimd.Zero;
+        TVector a1 = TSimd.Zero, b1 = TSimd.Zero;
+        TVector a2 = TSimd.Zero, b2 = TSimd.Zero;
+        TVector a3 = TSimd.Zero, b3 = TSimd.Zero;
+        TVector a4 = TSimd.Zero, b4 = TSimd.Zero;
+        TVector a5 = TSimd.Zero, b5 = TSimd.Zero;
+        TVector a6 = TSimd.Zero, b6 = TSimd.Zero;
+        TVector a7 = TSimd.Zero, b7 = TSimd.Zero;
+        for (nint k = 0; k < steps; k++)
+        {
+            panel.Load(k, out TVector first, out TVector second);
+            TVector x = TSimd.Broadcast(rows[0]);
+            a0 = TSimd.MultiplyAdd(x, first, a0);
+            b0 = TSimd.MultiplyAdd(x, second, b0);
+            x = TSimd.Broadcast(rows[1]);
+            a1 = TSimd.MultiplyAdd(x, first, a1);
+            b1 = TSimd.MultiplyAdd(x, second, b1);
+            x = TSimd.Broadcast(rows[2]);
+            a2 = TSimd.MultiplyAdd(x, first, a2);
+            b2 = TSimd.MultiplyAdd(x, second, b2);
+            x = TSimd.Broadcast(rows[3]);
+            a3 = TSimd.MultiplyAdd(x, first, a3);
+            b3 = TSimd.MultiplyAdd(x, second, b3);
+            x = TSimd.Broadcast(rows[4]);
+            a4 = TSimd.MultiplyAdd(x, first, a4);
+            b4 = TSimd.MultiplyAdd(x, second, b4);
+            x = TSimd.Broadcast(rows[5]);
+            a5 = TSimd.MultiplyAdd(x, first, a5);
+            b5 = TSimd.MultiplyAdd(x, second, b5);
+            x = TSimd.Broadcast(rows[6]);
+            a6 = TSimd.MultiplyAdd(x, first, a6);
+            b6 = TSimd.MultiplyAdd(x, second, b6);
+            x = TSimd.Broadcast(rows[7]);
+            a7 = TSimd.MultiplyAdd(x, first, a7);
+            b7 = TSimd.MultiplyAdd(x, second, b7);
+            rows += 8;
+        }
+        Store(target, a0, b0, accumulate);
+        Store(target + stride, a1, b1, accumulate);
+        Store(target + (2 * stride), a2, b2, accumulate);
+        Store(target + (3 * stride), a3, b3, accumulate);
+        Store(target + (4 * stride), a4, b4, accumulate);
+        Store(target + (5 * stride), a5, b5, accumulate);
+        Store(target + (6 * stride), a6, b6, accumulate);
+        Store(target + (7 * stride), a7, b7, accumulate);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

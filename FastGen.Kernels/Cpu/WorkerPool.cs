@@ -13,7 +13,7 @@ internal sealed unsafe class WorkerPool : IDisposable
     private static readonly long SpinTicks = Stopwatch.Frequency / 20_000;
 
     private readonly Sleeper[] _sleepers;
-    private readonly Thread[] _threads;
+    private readonly Thread?[] _threads;
     private readonly AutoResetEvent _finished = new(false);
     private delegate*<void*, int, int, void> _run;
     private void* _work;
@@ -27,22 +27,36 @@ internal sealed unsafe class WorkerPool : IDisposable
         ArgumentOutOfRangeException.ThrowIfLessThan(workers, 1);
         _sleepers = new Sleeper[workers - 1];
         _threads = new Thread[workers - 1];
-        for (int i = 0; i < _threads.Length; i++)
+        for (int i = 0; i < _threads.Length; i++) _sleepers[i] = new Sleeper();
+        try
         {
-            int worker = i + 1;
-            _sleepers[i] = new Sleeper();
-            _threads[i] = new Thread(() => Serve(worker)) { IsBackground = true, Name = $"FastGen CPU worker {worker}" };
-            _threads[i].Start();
+            for (int i = 0; i < _threads.Length; i++)
+            {
+                int worker = i + 1;
+                Thread thread = new(() => Serve(worker)) { IsBackground = true, Name = $"FastGen CPU worker {worker}" };
+                thread.Start();
+                _threads[i] = thread;
+            }
+        }
+        catch
+        {
+            // The system gives no more threads: those that run must not stay.
+            Dispose();
+            throw;
         }
     }
 
     /// <summary>Threads that take part, the caller included.</summary>
     public int Workers => _threads.Length + 1;
 
-    /// <summary>Runs every worker's share and waits for all. The first exception of a share is thrown here; the pool stays usable.</summary>
+    /// <summary>
+    /// Runs every worker's share and waits for all. The first exception of a share is thrown here; the pool stays usable. One thread at a time may
+    /// call, and no share may.
+    /// </summary>
     public void Run<TWork>(TWork work)
         where TWork : unmanaged, IParallelWork
     {
+        ObjectDisposedException.ThrowIf(_stopping, this);
         if (_threads.Length == 0)
         {
             work.Run(0, 1);
@@ -64,9 +78,10 @@ internal sealed unsafe class WorkerPool : IDisposable
     /// <summary>Ends the threads and waits for them.</summary>
     public void Dispose()
     {
+        if (_stopping) return;
         _stopping = true;
         Start(null, null);
-        foreach (Thread thread in _threads) thread.Join();
+        foreach (Thread? thread in _threads) thread?.Join();
         foreach (Sleeper sleeper in _sleepers) sleeper.Dispose();
         _finished.Dispose();
     }
@@ -76,6 +91,7 @@ internal sealed unsafe class WorkerPool : IDisposable
 
     private void Start(void* work, delegate*<void*, int, int, void> run)
     {
+        Debug.Assert(_unfinished == 0, "One piece of work runs at a time.");
         _work = work;
         _run = run;
         _unfinished = _threads.Length;

@@ -5,36 +5,48 @@ namespace FastGen.Kernels;
 /// <summary>How many threads can compute without sharing a core.</summary>
 internal static class ProcessorTopology
 {
-    /// <summary>Physical cores that this process may use; logical processors where the system does not tell.</summary>
-    public static int PhysicalCores()
+    /// <summary>
+    /// Physical cores among the processors that this process may run on, but no more than the share of them that its container may use
+    /// (<see cref="Environment.ProcessorCount"/>); logical processors where the system does not tell cores apart.
+    /// </summary>
+    public static int PhysicalCores() => Math.Clamp(OperatingSystem.IsLinux() ? AllowedCores() : int.MaxValue, 1, Environment.ProcessorCount);
+
+    /// <summary>Counts the cores of some processors, each of which has a list of those that share its core.</summary>
+    /// <param name="processors">A list such as "0,64" or "0-1,4".</param>
+    /// <param name="siblingsOf">The list of a processor's core, itself included.</param>
+    public static int CountCores(string processors, Func<int, string> siblingsOf)
     {
-        int processors = Environment.ProcessorCount;
-        return Math.Max(1, processors / ThreadsPerCore());
+        HashSet<int> seen = [];
+        int cores = 0;
+        foreach (int processor in Numbers(processors))
+        {
+            if (!seen.Add(processor)) continue;
+            cores++;
+            seen.UnionWith(Numbers(siblingsOf(processor)));
+        }
+        return cores;
     }
 
-    private static int ThreadsPerCore()
+    private static int AllowedCores()
     {
-        const string Siblings = "/sys/devices/system/cpu/cpu0/topology/thread_siblings_list";
-        if (!OperatingSystem.IsLinux() || !File.Exists(Siblings)) return 1;
+        const string Allowed = "Cpus_allowed_list:";
         try
         {
-            return Count(File.ReadAllText(Siblings));
+            string processors = File.ReadLines("/proc/self/status").First(line => line.StartsWith(Allowed, StringComparison.Ordinal))[Allowed.Length..];
+            return CountCores(processors, processor => File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")));
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or FormatException)
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or FormatException or InvalidOperationException)
         {
-            return 1;
+            return int.MaxValue;
         }
     }
 
-    // A list such as "0,64" or "0-1".
-    private static int Count(string list)
+    private static IEnumerable<int> Numbers(string list)
     {
-        int count = 0;
-        foreach (string range in list.Trim().Split(','))
+        foreach (string range in list.Trim().Split(',', StringSplitOptions.RemoveEmptyEntries))
         {
             int[] ends = [.. range.Split('-').Select(end => int.Parse(end, CultureInfo.InvariantCulture))];
-            count += ends[^1] - ends[0] + 1;
+            for (int number = ends[0]; number <= ends[^1]; number++) yield return number;
         }
-        return Math.Max(1, count);
     }
 }

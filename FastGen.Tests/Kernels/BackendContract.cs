@@ -18,8 +18,9 @@ public abstract partial class BackendContract
     [SetUp]
     public void Start() => Twins = new TwinBackends(CreateBackend());
 
+    // No twins where the processor or device lacks what the fixture tests: its tests were skipped at their start.
     [TearDown]
-    public void End() => Twins.Dispose();
+    public void End() => Twins?.Dispose();
 
     [Test]
     public void Upload_RowMajorRowsOfOtherType_ConvertsThem([ValueSource(nameof(Types))] DType type)
@@ -99,7 +100,7 @@ public abstract partial class BackendContract
     }
 
     [Test]
-    public void Linear_Every16BitWeight_IsReadExactly([Values(DType.F16, DType.BF16)] DType type, [Values(1, 2, 40)] int rows)
+    public void Linear_Every16BitWeight_IsReadExactly([Values(DType.F16, DType.BF16)] DType type, [Values(1, 2, 8, 40)] int rows)
     {
         const int Patterns = 1 << 16;
         byte[] bits = [.. Enumerable.Range(0, Patterns).SelectMany(pattern => new[] { (byte)pattern, (byte)(pattern >> 8) })];
@@ -130,6 +131,7 @@ public abstract partial class BackendContract
     [TestCase(3)]
     [TestCase(6)]
     [TestCase(7)]
+    [TestCase(8)]
     [TestCase(12)]
     [TestCase(17)]
     [TestCase(97)]

@@ -73,12 +73,37 @@ internal readonly unsafe struct Simd128 : ISimd<Vector128<float>>
         second = (words & Vector128.Create(0xFFFF0000)).AsSingle();
     }
 
+    // Exponent and mantissa of a value, put where an F32 has them and with 224 added to the exponent, are 2¹¹² times the value if it is normal, infinity or NaN.
+    // A subnormal value gets an implicit bit so, which doubling it and taking 2⁹⁸ off undoes; any other value that makes no smaller. Both halves go
+    // side by side, so that no constant needs a register for long.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void WidenHalf(ushort* source, out Vector128<float> first, out Vector128<float> second)
     {
-        Vector128<uint> words = Vector128.Load((uint*)source);
-        first = WidenHigh(words << 16);
-        second = WidenHigh(words);
+        Vector128<uint> words = Vector128.Load((uint*)source), sign = Vector128.Create(0x80000000u);
+        Vector128<float> low = (((words << 13) & Vector128.Create(0x0FFFE000u)) | Vector128.Create(224u << 23)).AsSingle();
+        Vector128<float> high = (((words >> 3) & Vector128.Create(0x0FFFE000u)) | Vector128.Create(224u << 23)).AsSingle();
+        Vector128<float> doubledLow = low + low - Vector128.Create(225u << 23).AsSingle(), doubledHigh = high + high - Vector128.Create(225u << 23).AsSingle();
+        low = Vector128.MinNative(low, doubledLow) * Vector128.Create(15u << 23).AsSingle();
+        high = Vector128.MinNative(high, doubledHigh) * Vector128.Create(15u << 23).AsSingle();
+        first = Vector128.ConditionalSelect(sign, words << 16, low.AsUInt32()).AsSingle();
+        second = Vector128.ConditionalSelect(sign, words, high.AsUInt32()).AsSingle();
+    }
+
+    /// <summary>target[j · stride + i] = source[i · stride + j] for four rows of four.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Transpose(float* source, nint sourceStride, float* target, nint targetStride)
+    {
+        Vector128<float> first = Vector128.Load(source), second = Vector128.Load(source + sourceStride);
+        Vector128<float> third = Vector128.Load(source + (2 * sourceStride)), fourth = Vector128.Load(source + (3 * sourceStride));
+        // Rows 0 and 2, 1 and 3 zipped; zipping those gives columns.
+        (Vector128<float> evenLow, Vector128<float> evenHigh) = Zip(first, third);
+        (Vector128<float> oddLow, Vector128<float> oddHigh) = Zip(second, fourth);
+        (first, second) = Zip(evenLow, oddLow);
+        (third, fourth) = Zip(evenHigh, oddHigh);
+        first.Store(target);
+        second.Store(target + targetStride);
+        third.Store(target + (2 * targetStride));
+        fourth.Store(target + (3 * targetStride));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -87,18 +112,12 @@ internal readonly unsafe struct Simd128 : ISimd<Vector128<float>>
         if (Sse.IsSupported) Sse.Prefetch0(address);
     }
 
-    // A half precision value in the upper 16 bits of each word. Exponents are moved from bias 15 to 127; a subnormal is made
-    // normal by setting the implicit bit and subtracting it again, and infinity and NaN take the exponent 255.
+    // The values of both by turns: those of the lower halves, those of the upper halves.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<float> WidenHigh(Vector128<uint> words)
+    private static (Vector128<float> Low, Vector128<float> High) Zip(Vector128<float> left, Vector128<float> right)
     {
-        Vector128<uint> sign = words & Vector128.Create(0x80000000u);
-        Vector128<uint> magnitude = (words & Vector128.Create(0x7FFF0000u)) >> 3;
-        Vector128<uint> rebiased = magnitude + Vector128.Create(112u << 23);
-        Vector128<uint> subnormal = Vector128.LessThan(magnitude, Vector128.Create(1u << 23));
-        Vector128<uint> special = Vector128.GreaterThanOrEqual(magnitude, Vector128.Create(31u << 23));
-        rebiased += (subnormal & Vector128.Create(1u << 23)) + (special & Vector128.Create(112u << 23));
-        Vector128<float> implicitBit = (subnormal & Vector128.Create(113u << 23)).AsSingle();
-        return ((rebiased.AsSingle() - implicitBit).AsUInt32() | sign).AsSingle();
+        if (Sse.IsSupported) return (Sse.UnpackLow(left, right), Sse.UnpackHigh(left, right));
+        if (AdvSimd.Arm64.IsSupported) return (AdvSimd.Arm64.ZipLow(left, right), AdvSimd.Arm64.ZipHigh(left, right));
+        return (Vector128.Create(left[0], right[0], left[1], right[1]), Vector128.Create(left[2], right[2], left[3], right[3]));
     }
 }

@@ -68,32 +68,25 @@ internal readonly unsafe struct Simd256 : ISimd<Vector256<float>>
         second = (words & Vector256.Create(0xFFFF0000)).AsSingle();
     }
 
+    // Exponent and mantissa of a value, put where an F32 has them and with 224 added to the exponent, are 2¹¹² times the value if it is normal, infinity or NaN.
+    // A subnormal value gets an implicit bit so, which doubling it and taking 2⁹⁸ off undoes; any other value that makes no smaller. Both halves go
+    // side by side, so that no constant needs a register for long.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void WidenHalf(ushort* source, out Vector256<float> first, out Vector256<float> second)
     {
-        Vector256<uint> words = Vector256.Load((uint*)source);
-        first = WidenHigh(words << 16);
-        second = WidenHigh(words);
+        Vector256<uint> words = Vector256.Load((uint*)source), sign = Vector256.Create(0x80000000u);
+        Vector256<float> low = (((words << 13) & Vector256.Create(0x0FFFE000u)) | Vector256.Create(224u << 23)).AsSingle();
+        Vector256<float> high = (((words >> 3) & Vector256.Create(0x0FFFE000u)) | Vector256.Create(224u << 23)).AsSingle();
+        Vector256<float> doubledLow = low + low - Vector256.Create(225u << 23).AsSingle(), doubledHigh = high + high - Vector256.Create(225u << 23).AsSingle();
+        low = Vector256.MinNative(low, doubledLow) * Vector256.Create(15u << 23).AsSingle();
+        high = Vector256.MinNative(high, doubledHigh) * Vector256.Create(15u << 23).AsSingle();
+        first = Vector256.ConditionalSelect(sign, words << 16, low.AsUInt32()).AsSingle();
+        second = Vector256.ConditionalSelect(sign, words, high.AsUInt32()).AsSingle();
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Prefetch(void* address)
     {
         if (Sse.IsSupported) Sse.Prefetch0(address);
-    }
-
-    // A half precision value in the upper 16 bits of each word. Exponents are moved from bias 15 to 127; a subnormal is made
-    // normal by setting the implicit bit and subtracting it again, and infinity and NaN take the exponent 255.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> WidenHigh(Vector256<uint> words)
-    {
-        Vector256<uint> sign = words & Vector256.Create(0x80000000u);
-        Vector256<uint> magnitude = (words & Vector256.Create(0x7FFF0000u)) >> 3;
-        Vector256<uint> rebiased = magnitude + Vector256.Create(112u << 23);
-        Vector256<uint> subnormal = Vector256.LessThan(magnitude, Vector256.Create(1u << 23));
-        Vector256<uint> special = Vector256.GreaterThanOrEqual(magnitude, Vector256.Create(31u << 23));
-        rebiased += (subnormal & Vector256.Create(1u << 23)) + (special & Vector256.Create(112u << 23));
-        Vector256<float> implicitBit = (subnormal & Vector256.Create(113u << 23)).AsSingle();
-        return ((rebiased.AsSingle() - implicitBit).AsUInt32() | sign).AsSingle();
     }
 }

@@ -58,6 +58,36 @@ public sealed unsafe class WorkerPoolTests
     }
 
     [Test]
+    public void Run_AfterDispose_Throws([Values(1, 3)] int workers)
+    {
+        WorkerPool pool = new(workers);
+        pool.Dispose();
+        pool.Dispose();
+        int* counts = stackalloc int[3];
+        Mark work = new(counts);
+        Assert.That(() => pool.Run(work), Throws.InstanceOf<ObjectDisposedException>());
+    }
+
+    [Test]
+    public void Run_TwoPoolsAtOnce_FinishOnTooFewProcessors()
+    {
+        const int Times = 300;
+        int workers = 2 * Environment.ProcessorCount;
+        void RunMany(int* counts)
+        {
+            using WorkerPool pool = new(workers);
+            for (int i = 0; i < Times; i++) pool.Run(new Mark(counts));
+        }
+        int* first = stackalloc int[workers], second = stackalloc int[workers];
+        (nint firstCounts, nint secondCounts) = ((nint)first, (nint)second);
+        Thread other = new(() => RunMany((int*)secondCounts));
+        other.Start();
+        RunMany((int*)firstCounts);
+        other.Join();
+        Assert.That(new Span<int>(first, workers).ToArray().Concat(new Span<int>(second, workers).ToArray()), Is.All.EqualTo(Times));
+    }
+
+    [Test]
     public void Idle_Workers_TakeNoProcessorTime()
     {
         using WorkerPool pool = new(4);

@@ -1,0 +1,23 @@
+using FastGen.Kernels;
+
+namespace FastGen.Tests.Kernels;
+
+public sealed class ProcessorTopologyTests
+{
+    // Processors n and n + 8 share a core.
+    private static string PairsOfEight(int processor) => $"{processor % 8},{(processor % 8) + 8}\n";
+
+    [TestCase("0-15", 8)]
+    [TestCase("0-3", 4)]
+    [TestCase("0-1,8-9", 2)]
+    [TestCase("\t5\n", 1)]
+    [TestCase("0,8,1,2,10,7", 4)]
+    public void CountCores_AllowedProcessors_CountsTheirCores(string processors, int cores) => Assert.That(ProcessorTopology.CountCores(processors, PairsOfEight), Is.EqualTo(cores));
+
+    // Two cores of two threads each, then four of one.
+    [Test]
+    public void CountCores_MixedCores_CountsEachOnce() => Assert.That(ProcessorTopology.CountCores("0-7", processor => processor < 4 ? $"{processor / 2 * 2}-{(processor / 2 * 2) + 1}" : $"{processor}"), Is.EqualTo(6));
+
+    [Test]
+    public void PhysicalCores_Here_AreAtMostTheProcessors() => Assert.That(ProcessorTopology.PhysicalCores(), Is.InRange(1, Environment.ProcessorCount));
+}
