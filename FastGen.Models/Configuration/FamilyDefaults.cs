@@ -24,7 +24,10 @@ internal sealed record FamilyDefaults
     /// <summary>Share of a head that is rotated; null where the family rotates whole heads and can do nothing else.</summary>
     public double? RotaryFraction { get; init; }
 
-    /// <summary>original_max_position_embeddings where the model's own field is absent; null for the one of the rotary parameters, or max_position_embeddings.</summary>
+    /// <summary>
+    /// original_max_position_embeddings where the model's own field is absent, in the family whose class is made for longrope (Phi-3); null for the one of the rotary
+    /// parameters, or max_position_embeddings.
+    /// </summary>
     public int? OriginalContext { get; init; }
 
     /// <summary>Whether the output projection is the embedding table.</summary>

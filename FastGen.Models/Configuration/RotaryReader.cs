@@ -14,7 +14,10 @@ internal static class RotaryReader
     {
         RotaryScaling scaling = ReadScheme(json, headDim, maxContext, defaults);
         bool isFinite = double.IsFinite(scaling.AttentionFactor);
-        for (int section = 0; section < scaling.Sections; section++) isFinite &= Array.TrueForAll(scaling.Frequencies(section, maxContext), double.IsFinite);
+        for (int section = 0; section < scaling.Sections; section++)
+        {
+            foreach (int position in (int[])[0, maxContext]) isFinite &= Array.TrueForAll(scaling.Frequencies(section, position), double.IsFinite);
+        }
         if (isFinite) return scaling;
         throw new ModelLoadException($"{json.File}: the rotary parameters (rope_theta {scaling.Theta}, {scaling.Dimensions} rotary dimensions) give frequencies that are not finite; get the model's own file again.");
     }
@@ -41,7 +44,7 @@ internal static class RotaryReader
             "dynamic" => new DynamicRotaryScaling(theta, dimensions, parameters.Positive("factor"), maxContext),
             "llama3" => ReadLlama3(parameters, theta, dimensions, OriginalContext(json, parameters) ?? maxContext),
             "yarn" => ReadYarn(parameters, theta, dimensions, maxContext, OriginalContext(json, parameters) ?? maxContext),
-            "longrope" => ReadLong(parameters, theta, dimensions, maxContext, LongOriginalContext(json, parameters, defaults) ?? maxContext),
+            "longrope" => ReadLong(parameters, theta, dimensions, maxContext, LongOriginalContext(json, parameters, defaults) ?? maxContext, dropsCache: defaults.OriginalContext is not null),
             _ => throw parameters.Unsupported(parameters.Has("rope_type") ? "rope_type" : "type", SupportedTypes),
         };
     }
@@ -87,11 +90,11 @@ internal static class RotaryReader
             parameters.Flag("truncate", true), parameters.PositiveOrNull("attention_factor") ?? suggested);
     }
 
-    private static LongRotaryScaling ReadLong(ConfigReader parameters, double theta, int dimensions, int maxContext, int original)
+    private static LongRotaryScaling ReadLong(ConfigReader parameters, double theta, int dimensions, int maxContext, int original, bool dropsCache)
     {
         double factor = parameters.PositiveOrNull("factor") ?? (double)maxContext / original;
         double temperature = factor <= 1 ? 1 : Math.Sqrt(1 + (Math.Log(factor) / Math.Log(original)));
         return new LongRotaryScaling(theta, dimensions, parameters.Positives("short_factor", dimensions / 2), parameters.Positives("long_factor", dimensions / 2),
-            original, parameters.PositiveOrNull("attention_factor") ?? temperature);
+            original, parameters.PositiveOrNull("attention_factor") ?? temperature, dropsCache);
     }
 }

@@ -106,22 +106,24 @@ internal sealed record YarnRotaryScaling(double Theta, int Dimensions, double Fa
 }
 
 /// <summary>
-/// LongRoPE (Ding et al. 2024): a divisor for each frequency, one set for texts within the original context and one for longer ones. A text that grows
-/// past it is computed anew, as Phi-3's class in transformers does.
+/// LongRoPE (Ding et al. 2024): a divisor for each frequency, one set for texts within the original context and one for longer ones. Where a text grows past it,
+/// Phi-3's class in transformers drops its cache and computes it anew; the others go on with the long factors beside keys that keep the short ones.
 /// </summary>
-internal sealed record LongRotaryScaling(double Theta, int Dimensions, IReadOnlyList<double> ShortFactors, IReadOnlyList<double> LongFactors, int OriginalContext, double Temperature)
+internal sealed record LongRotaryScaling(double Theta, int Dimensions, IReadOnlyList<double> ShortFactors, IReadOnlyList<double> LongFactors, int OriginalContext, double Temperature, bool DropsCache)
     : RotaryScaling(Theta, Dimensions)
 {
     public override double AttentionFactor => Temperature;
 
     public override int Sections => 2;
 
+    public override bool VariesByPosition => !DropsCache;
+
     public override int SectionFor(int promptLength) => promptLength > OriginalContext ? 1 : 0;
 
-    public override int RecomputeBeyond => OriginalContext;
+    public override int RecomputeBeyond => DropsCache ? OriginalContext : 0;
 
     public override double[] Frequencies(int section, int position) =>
-        [.. Series(Theta).Zip(section == 0 ? ShortFactors : LongFactors, (frequency, factor) => frequency / factor)];
+        [.. Series(Theta).Zip(section == 0 && (DropsCache || position < OriginalContext) ? ShortFactors : LongFactors, (frequency, factor) => frequency / factor)];
 }
 
 /// <summary>Qwen's first generation: the base grows in steps with the prompt's length, as 2^⌈log₂(prompt / trained) + 1⌉ − 1, and stays while the sequence grows.</summary>

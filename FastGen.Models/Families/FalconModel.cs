@@ -46,7 +46,7 @@ internal static class FalconModel
     {
         FalconConfig falcon = (FalconConfig)config;
         WeightReader model = weights.Optional("transformer");
-        RotaryTable? rotary = config.Rotary is null ? null : RotaryTable.Create(weights.Loader, config.Rotary, config.MaxContext);
+        RotaryTable? rotary = config.Rotary is null ? null : new RotaryTable(weights.Loader, config.Rotary, config.MaxContext);
         Tensor? slopes = falcon.AlibiScale > 0 ? weights.Loader.Compute(1, config.Heads, (_, values) => FillSlopes(falcon, values)) : null;
         Tensor table = model.Matrix("word_embeddings", config.VocabularySize, config.HiddenSize);
         DecoderLayer[] layers = [.. Enumerable.Range(0, config.Layers).Select(layer => ReadLayer(falcon, model["h"][layer], layer, rotary, slopes))];

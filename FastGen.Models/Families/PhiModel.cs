@@ -22,7 +22,7 @@ internal static class PhiModel
     public static CausalLM Build(ModelConfig config, WeightReader weights)
     {
         WeightReader model = weights.Optional("model");
-        RotaryTable rotary = RotaryTable.Create(weights.Loader, config.Rotary!, config.MaxContext);
+        RotaryTable rotary = new RotaryTable(weights.Loader, config.Rotary!, config.MaxContext);
         Tensor table = model.Matrix("embed_tokens", config.VocabularySize, config.HiddenSize);
         DecoderLayer[] layers = [.. Enumerable.Range(0, config.Layers).Select(layer => ReadLayer(config, model["layers"][layer], layer, rotary))];
         LanguageHead head = new(

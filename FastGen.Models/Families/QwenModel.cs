@@ -32,7 +32,7 @@ internal static class QwenModel
     {
         QwenConfig qwen = (QwenConfig)config;
         WeightReader model = weights.Optional("transformer");
-        RotaryTable rotary = RotaryTable.Create(weights.Loader, config.Rotary!, config.MaxContext);
+        RotaryTable rotary = new RotaryTable(weights.Loader, config.Rotary!, config.MaxContext);
         Tensor? scales = qwen.LogScaleFrom == 0 ? null : weights.Loader.Compute(1, config.MaxContext, (_, values) => FillLogScales(qwen.LogScaleFrom, values));
         Tensor table = model.Matrix("wte", config.VocabularySize, config.HiddenSize);
         DecoderLayer[] layers = [.. Enumerable.Range(0, config.Layers).Select(layer => ReadLayer(qwen, model["h"][layer], layer, rotary, scales))];
@@ -45,18 +45,23 @@ internal static class QwenModel
     private static SequentialLayer ReadLayer(QwenConfig config, WeightReader layer, int index, RotaryTable rotary, Tensor? scales)
     {
         WeightReader attention = layer["attn"], mlp = layer["mlp"];
-        AttentionWeights heads = SelfAttention.Heads(config, index, rotary) with { QueryScales = scales };
         return new SequentialLayer(
             layer.RmsNorm("ln_1", config.HiddenSize, config.NormEpsilon),
             new SelfAttention(
                 attention.Linear("c_attn", config.QueryColumns + (2 * config.KvColumns), config.HiddenSize, config.QkvBias),
                 attention.Linear("c_proj", config.HiddenSize, config.QueryColumns, config.AttentionOutputBias),
-                config.ScaleScores ? heads : heads with { Scale = 1 }, index),
+                Heads(config, index, rotary, scales), index),
             layer.RmsNorm("ln_2", config.HiddenSize, config.NormEpsilon),
             // Qwen's w2 is the gate and w1 the up projection.
             new GatedMlp(
                 mlp.Stacked([("w2", config.IntermediateSize), ("w1", config.IntermediateSize)], config.HiddenSize, config.MlpBias),
                 mlp.Linear("c_proj", config.HiddenSize, config.IntermediateSize, config.MlpBias), config.Activation));
+    }
+
+    private static AttentionWeights Heads(QwenConfig config, int index, RotaryTable rotary, Tensor? scales)
+    {
+        AttentionWeights heads = SelfAttention.Heads(config, index, rotary) with { QueryScales = scales };
+        return config.ScaleScores ? heads : heads with { Scale = 1 };
     }
 
     // Beyond the trained context, queries grow with the logarithm of their position.

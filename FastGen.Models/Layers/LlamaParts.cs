@@ -9,7 +9,7 @@ internal static class LlamaParts
     public static DecoderModel BuildModel(ModelConfig config, WeightReader weights, Func<WeightReader, int, RotaryTable?, DecoderLayer> readLayer)
     {
         WeightReader model = weights.Optional("model");
-        RotaryTable? rotary = config.Rotary is null ? null : RotaryTable.Create(weights.Loader, config.Rotary, config.MaxContext);
+        RotaryTable? rotary = config.Rotary is null ? null : new RotaryTable(weights.Loader, config.Rotary, config.MaxContext);
         Tensor table = model.Matrix("embed_tokens", config.VocabularySize, config.HiddenSize);
         DecoderLayer[] layers = [.. Enumerable.Range(0, config.Layers).Select(layer => readLayer(model["layers"][layer], layer, rotary))];
         LanguageHead head = new(

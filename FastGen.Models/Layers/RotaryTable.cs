@@ -7,21 +7,25 @@ internal sealed class RotaryTable
 {
     private readonly RotaryScaling _scaling;
     private readonly int _positions;
+    private readonly Lazy<Tensor> _rows;
 
-    private RotaryTable(RotaryScaling scaling, int positions, Tensor rows) => (_scaling, _positions, Rows) = (scaling, positions, rows);
+    /// <param name="loader">Where the table goes.</param>
+    /// <param name="scaling">Frequencies.</param>
+    /// <param name="positions">Positions of each section.</param>
+    public RotaryTable(WeightLoader loader, RotaryScaling scaling, int positions)
+    {
+        (_scaling, _positions) = (scaling, positions);
+        _rows = new Lazy<Tensor>(() => loader.Compute(checked(scaling.Sections * positions), scaling.Dimensions, (first, values) => Fill(scaling, positions, first, values)));
+    }
 
-    /// <summary>[sections · positions, rotary dimensions], F32: cosines, then sines.</summary>
-    public Tensor Rows { get; }
+    /// <summary>
+    /// [sections · positions, rotary dimensions], F32: cosines, then sines. Computed in double precision when a layer first asks, which it does once its weights have shown
+    /// that the size of a head is no mistake.
+    /// </summary>
+    public Tensor Rows => _rows.Value;
 
     /// <summary>First row of the section that a sequence uses.</summary>
     public int BaseFor(int promptLength) => _scaling.SectionFor(promptLength) * _positions;
-
-    /// <summary>Computes the table in double precision and loads it.</summary>
-    public static RotaryTable Create(WeightLoader loader, RotaryScaling scaling, int positions)
-    {
-        Tensor rows = loader.Compute(checked(scaling.Sections * positions), scaling.Dimensions, (first, values) => Fill(scaling, positions, first, values));
-        return new RotaryTable(scaling, positions, rows);
-    }
 
     /// <summary>Computes rows from <paramref name="first"/> on.</summary>
     public static void Fill(RotaryScaling scaling, int positions, int first, Span<float> values)

@@ -257,7 +257,8 @@ public sealed class ModelConfigTests
         string llama = With(Llama, "rope_scaling", longrope), phi = llama.Replace("LlamaForCausalLM", "Phi3ForCausalLM", StringComparison.Ordinal);
         Assert.Multiple(() =>
         {
-            Assert.That(ModelConfig.Read(Write(llama)).ShapeFor(Compute.DType.F32).RecomputeBeyond, Is.EqualTo(64));
+            Assert.That(((LongRotaryScaling)ModelConfig.Read(Write(llama)).Rotary!).OriginalContext, Is.EqualTo(64));
+            Assert.That(ModelConfig.Read(Write(llama)).ShapeFor(Compute.DType.F32).RecomputeBeyond, Is.Zero, "Other classes keep their cache.");
             Assert.That(ModelConfig.Read(Write(phi)).ShapeFor(Compute.DType.F32).RecomputeBeyond, Is.EqualTo(4096));
             Assert.That(ModelConfig.Read(Write(With(phi, "original_max_position_embeddings", "32"))).ShapeFor(Compute.DType.F32).RecomputeBeyond, Is.EqualTo(32));
         });

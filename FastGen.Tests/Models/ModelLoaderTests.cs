@@ -141,6 +141,14 @@ public sealed class ModelLoaderTests
         AssertExplained("model.layers.0.self_attn.q_proj.weight", "[4, 16]", "[8, 8]", "model.safetensors");
     }
 
+    [TestCase("\"head_dim\": 100000000")]
+    [TestCase("\"head_dim\": 100000, \"max_position_embeddings\": 10000000")]
+    public void Load_HeadsThatNoWeightHas_AreFoundBeforeTablesAreMadeForThem(string fields)
+    {
+        TinyLlama.Write(_folder, config: TinyLlama.Config.Replace("\"max_position_embeddings\": 64", fields, StringComparison.Ordinal));
+        AssertExplained("q_proj", "config.json");
+    }
+
     [Test]
     public void Load_TypeThatIsNotComputedWith_NamesIt()
     {

@@ -97,10 +97,11 @@ public sealed class RotaryScalingTests
         });
     }
 
-    [Test]
-    public void Fill_AnyChunk_GivesTheSameRows()
+    [TestCase(true)]
+    [TestCase(false)]
+    public void Fill_AnyChunk_GivesTheSameRows(bool dropsCache)
     {
-        LongRotaryScaling scaling = new(10_000, 4, [1, 2], [4, 8], OriginalContext: 4, Temperature: 1.5);
+        LongRotaryScaling scaling = new(10_000, 4, [1, 2], [4, 8], OriginalContext: 4, Temperature: 1.5, dropsCache);
         float[] whole = new float[2 * 6 * 4], pieces = new float[whole.Length];
         RotaryTable.Fill(scaling, positions: 6, first: 0, whole);
         for (int row = 0; row < 12; row += 5) RotaryTable.Fill(scaling, 6, row, pieces.AsSpan(row * 4, Math.Min(5, 12 - row) * 4));
@@ -108,6 +109,7 @@ public sealed class RotaryScalingTests
         {
             Assert.That(pieces, Is.EqualTo(whole));
             // Position 3 of the second section: angles 3/4 and 3/800, times the temperature.
+            Assert.That(whole[16], Is.EqualTo(1.5 * Math.Cos(dropsCache ? 4 : 1)).Within(1e-6), "Position 4, of a text that grew past the original context.");
             Assert.That(whole[36..40], Is.EqualTo(new[] { 1.5 * Math.Cos(0.75), 1.5 * Math.Cos(0.00375), 1.5 * Math.Sin(0.75), 1.5 * Math.Sin(0.00375) }).Within(1e-7));
         });
     }
