@@ -10,7 +10,7 @@ internal static class StepWarmUp
 {
     private const int ShortContext = 64, LongContext = 4096, CountStep = 8, Chunk = 64;
 
-    // The first step of a kind compiles, the second records.
+    // The first step of a kind chooses algorithms and takes scratch, the second records.
     private const int Turns = 2;
 
     public static void Run(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int maxContext)
@@ -19,6 +19,8 @@ internal static class StepWarmUp
         RaggedBatch batch = new(limits);
         int[] drawn = new int[limits.Sequences];
         int most = Math.Min(limits.Sequences, limits.Tokens);
+        Add(batch, 0, [0], 0, new int[limits.BlocksPerSequence]);
+        runner.CompileSteps(batch);
         foreach (int context in (int[])[Math.Min(ShortContext, maxContext), Math.Min(LongContext, maxContext)])
         {
             for (int count = 1; count <= most; count = count == most ? most + 1 : Math.Min(most, count < CountStep ? 2 * count : count + CountStep))
