@@ -14,7 +14,9 @@ public sealed unsafe partial class CudaBackend
         ArgumentNullException.ThrowIfNull(batch);
         ArgumentNullException.ThrowIfNull(forward);
         _device.MakeCurrent();
-        _kernels.Compile(Rehearse(batch, forward).Select(launch => launch.Code).Prepend(new KernelCode("step", default)));
+        // What steps launch around their operations, and what a request may ask for later.
+        KernelCode[] others = [new KernelCode("step", default), new KernelCode("log_probabilities", default)];
+        _kernels.Compile([.. others, .. Rehearse(batch, forward).Select(launch => launch.Code)]);
     }
 
     /// <summary>The launches of steps of all sizes: decodes with short contexts and long ones, and prompts.</summary>
