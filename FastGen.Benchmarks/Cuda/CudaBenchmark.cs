@@ -29,7 +29,7 @@ public static class CudaBenchmark
     {
         CudaProbe probe = CudaBackend.Probe();
         Console.WriteLine(probe);
-        if (args.Contains("--compile")) return CompileBenchmark.Run(Option(args, "--shape") ?? "llama3-8b", Option(args, "--device") ?? "H200", args.Contains("--detail"));
+        if (args.Contains("--compile") && probe.Libraries[1].Path is not null) return CompileBenchmark.Run(Option(args, "--shape") ?? "llama3-8b", Option(args, "--device") ?? "H200", args.Contains("--detail"));
         if (!probe.IsUsable) return 1;
         if (args.Contains("--upload")) return UploadBenchmark.Run(double.Parse(Option(args, "--upload") ?? "8", CultureInfo.InvariantCulture));
         if (args.Contains("--sampling")) return SamplingBenchmark.Run();

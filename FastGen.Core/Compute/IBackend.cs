@@ -57,6 +57,16 @@ public interface IBackend : IDisposable
     // Steps
 
     /// <summary>
+    /// Called once before the first step where <see cref="CompilesSteps"/>: readies what steps of all sizes need, all at once. <paramref name="forward"/> is run for such
+    /// sizes; its operations compute nothing.
+    /// </summary>
+    /// <param name="batch">One token with logits; stands for all steps.</param>
+    /// <param name="forward">As for <see cref="Submit"/>.</param>
+    void CompileSteps(RaggedBatch batch, Action<int, int> forward)
+    {
+    }
+
+    /// <summary>
     /// Starts a step: takes over what the batch changes in the slots' state, then runs <paramref name="forward"/>, which queues the
     /// step's operations, or replays what it queued for a step of the same shape. <paramref name="forward"/> gets the numbers of rows and of
     /// logit rows to compute; they may be padded beyond the batch's own. At most one other step may be uncollected.

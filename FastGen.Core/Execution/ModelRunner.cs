@@ -32,6 +32,13 @@ internal sealed class ModelRunner
         step.Ticket = Submit(batch);
     }
 
+    /// <summary>Lets the backend compile what steps of all sizes need.</summary>
+    public void CompileSteps(RaggedBatch batch)
+    {
+        _batch = batch;
+        _model.Backend.CompileSteps(batch, _forward);
+    }
+
     public long Submit(RaggedBatch batch)
     {
         _batch = batch;

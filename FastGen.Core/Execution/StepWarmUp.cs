@@ -14,7 +14,7 @@ internal static class StepWarmUp
     // Prompts: backends choose algorithms for row counts in such steps, and for large ones hardly any more.
     private const int PromptStep = 128, MostPromptSteps = 8;
 
-    // The first step of a kind compiles, the second records.
+    // The first step of a kind chooses algorithms and takes scratch, the second records.
     private const int Turns = 2;
 
     public static void RunDecodes(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int maxContext)
@@ -22,6 +22,8 @@ internal static class StepWarmUp
         if (!backend.CompilesSteps) return;
         RaggedBatch batch = new(limits);
         int most = Math.Min(limits.Sequences, limits.Tokens);
+        Add(batch, 0, [0], 0, new int[limits.BlocksPerSequence]);
+        runner.CompileSteps(batch);
         foreach (int context in (int[])[Math.Min(ShortContext, maxContext), Math.Min(LongContext, maxContext)])
         {
             for (int count = 1; count <= most; count = count == most ? most + 1 : Math.Min(most, count < CountStep ? 2 * count : count + CountStep))

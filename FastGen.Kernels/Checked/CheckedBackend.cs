@@ -104,6 +104,23 @@ public sealed partial class CheckedBackend(IBackend inner) : IBackend
     }
 
     /// <inheritdoc/>
+    public void CompileSteps(RaggedBatch batch, Action<int, int> forward)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        ArgumentNullException.ThrowIfNull(forward);
+        Require(_checker is not null, $"{nameof(Prepare)} comes before it");
+        _submitted = batch;
+        try
+        {
+            inner.CompileSteps(batch, forward);
+        }
+        finally
+        {
+            _submitted = null;
+        }
+    }
+
+    /// <inheritdoc/>
     public long Submit(RaggedBatch batch, Action<int, int> forward)
     {
         ArgumentNullException.ThrowIfNull(batch);

@@ -8,7 +8,16 @@ public sealed unsafe partial class CudaBackend
 {
     private const int ShortContext = 64, LongContext = 4096, ChunkTokens = 64;
 
-    private bool _rehearsed;
+    /// <inheritdoc/>
+    public void CompileSteps(RaggedBatch batch, Action<int, int> forward)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        ArgumentNullException.ThrowIfNull(forward);
+        _device.MakeCurrent();
+        // What steps launch around their operations, and what a request may ask for later.
+        KernelCode[] others = [new KernelCode("step", default), new KernelCode("log_probabilities", default)];
+        _kernels.Compile([.. others, .. Rehearse(batch, forward).Select(launch => launch.Code)]);
+    }
 
     /// <summary>The launches of steps of all sizes: decodes with short contexts and long ones, and prompts.</summary>
     /// <param name="batch">Any batch with logits, made for the limits that this backend is prepared for.</param>
@@ -47,13 +56,6 @@ public sealed unsafe partial class CudaBackend
             _longestContext = context;
             this.Queue(forward, rows, logitRows);
         }
-    }
-
-    // So that no kernel of a step is compiled while the others wait: all at once, on all processors.
-    private void CompileAhead(RaggedBatch batch, Action<int, int> forward)
-    {
-        _kernels.Compile(Rehearse(batch, forward).Select(launch => launch.Code).Prepend(new KernelCode("step", default)));
-        _rehearsed = true;
     }
 
     // A step that has both kinds of rows: one that is alone in its sequence, and a chunk of a prompt.

@@ -65,7 +65,6 @@ public sealed unsafe partial class CudaBackend
     private long Start(RaggedBatch batch, Action<int, int> forward)
     {
         _device.MakeCurrent();
-        if (!_rehearsed && batch.LogitRowCount > 0) CompileAhead(batch, forward);
         _timeline?.Mark();
         long ticket = Steps.Begin(batch);
         _timeline?.Mark();

@@ -127,7 +127,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         if (_steps is not null) _device.Synchronize();
         _graphs.Clear();
         _steps?.Dispose();
-        (_steps, _rehearsed) = (null, false);
+        _steps = null;
         // The weights are there.
         _transfers.Release();
         // A token's attention must not depend on how many came with it: one kernel for all, and one whose masked and full tiles round alike.

@@ -9,7 +9,6 @@ internal enum ScratchUse
     Converted,
     Product,
     Gated,
-    Routes,
     RouteProbabilities,
     RouteIndices,
     RouteArrivals,

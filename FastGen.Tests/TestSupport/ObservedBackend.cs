@@ -46,6 +46,8 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
 
     public void Prepare(ModelShape shape, StepLimits limits) => inner.Prepare(shape, limits);
 
+    public void CompileSteps(RaggedBatch batch, Action<int, int> forward) => inner.CompileSteps(batch, forward);
+
     public long Submit(RaggedBatch batch, Action<int, int> forward)
     {
         Submitting?.Invoke(batch);

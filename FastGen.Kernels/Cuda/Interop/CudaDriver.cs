@@ -85,8 +85,6 @@ internal static unsafe partial class CudaDriver
 internal enum DeviceAttribute
 {
     MultiprocessorCount = 16,
-    IntegratedMemory = 18,
-    L2CacheSize = 38,
     ComputeCapabilityMajor = 75,
     ComputeCapabilityMinor = 76,
     MaxSharedMemoryPerBlockOptin = 97,

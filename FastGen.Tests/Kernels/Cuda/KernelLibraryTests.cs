@@ -1,4 +1,6 @@
 using System.Collections.Concurrent;
+using FastGen.Compute;
+using FastGen.Kernels;
 using FastGen.Kernels.Cuda;
 using FastGen.Kernels.Cuda.Compilation;
 
@@ -61,6 +63,23 @@ public sealed class KernelLibraryTests
             Is.EqualTo((KernelLaunch[])[new KernelLaunch(new KernelCode("rows", default), "convert", (3, 2, 1), 64, 5, 1, false)]));
     }
 
+    // Through the checks, so that what is rehearsed is what steps may do.
+    [Test]
+    public void CompileSteps_ModelOfAllOperations_CompilesEveryKernelOnceAndLaunchesNone([Values("Llama-3-8B", "Mixtral-8x7B", "Phi-2", "OPT-6.7B")] string model, [Values("H200", "RTX 3090")] string kind)
+    {
+        CountingCompiler compiler = new() { UsesHopperInstructions = kind == "H200" };
+        CudaBackend cuda = ImaginedDevice.Of(kind).Backend(compiler: compiler);
+        using CheckedBackend backend = new(new ObservedBackend(cuda) { Uploading = (_, _, _) => true });
+        (RaggedBatch batch, Action<int, int> forward) = ImaginedModel.Load(backend, CudaLaunchTests.Config(model), DType.BF16);
+
+        backend.CompileSteps(batch, forward);
+        backend.CompileSteps(batch, forward);
+
+        Assert.That(compiler.Times.Keys.Select(code => code.Source), Does.Contain("step").And.Contain("sample").And.Contain("gemv").And.Contain("attention_split"));
+        Assert.That(compiler.Times.Values, Has.All.EqualTo(1));
+        Assert.That(cuda.KernelResources, Is.Empty);
+    }
+
     private sealed class CountingCompiler : IKernelCompiler
     {
         private int _now, _most;
@@ -73,7 +92,7 @@ public sealed class KernelLibraryTests
 
         public int MostAtOnce => _most;
 
-        public bool UsesHopperInstructions => true;
+        public bool UsesHopperInstructions { get; init; } = true;
 
         public byte[] Compile(KernelCode code)
         {

@@ -1,0 +1,53 @@
+using FastGen.Kernels.Cuda.Steps;
+
+namespace FastGen.Tests;
+
+public sealed class AttentionSplittingTests
+{
+    private static readonly AttentionSplitting Llama = new(132, 227 << 10, Hopper: true, KvHeads: 8, Group: 4, HeadDim: 128);
+
+    [TestCase(1, 64, 1, 12)]
+    [TestCase(1, 130, 2, 5)]
+    [TestCase(1, 300, 4, 5)]
+    [TestCase(1, 360, 4, 6)]
+    [TestCase(1, 511, 4, 8)]
+    [TestCase(1, 700, 8, 6)]
+    [TestCase(1, 4096, 32, 8)]
+    [TestCase(2, 4096, 16, 8)]
+    [TestCase(64, 4096, 1, 12)]
+    public void SplitsAndSlots_LlamaOnHopper_FillTheDevice(int sequences, int context, int splits, int slots)
+    {
+        Assert.That(Llama.Splits(sequences, context), Is.EqualTo(splits));
+        Assert.That(Llama.Slots(splits, context), Is.EqualTo(slots));
+    }
+
+    [TestCase(99, 4, 12)]
+    [TestCase(99, 8, 12)]
+    [TestCase(99, 9, 8)]
+    [TestCase(163, 16, 12)]
+    public void Slots_LargeGroupsOnSmallSharedMemory_AreFewer(int kibibytes, int group, int slots)
+    {
+        AttentionSplitting splitting = new(82, kibibytes << 10, Hopper: false, KvHeads: 8, group, HeadDim: 128);
+
+        Assert.That(splitting.Slots(splits: 1, longestContext: 500), Is.EqualTo(slots));
+        Assert.That(splitting.CompiledStages(slots), Is.EqualTo(slots / 4));
+    }
+
+    [TestCase(99, 256, false)]
+    [TestCase(99, 176, true)]
+    [TestCase(163, 256, true)]
+    public void Fits_WideHeads_WhereTwoStagesDo(int kibibytes, int headDim, bool fits) =>
+        Assert.That(new AttentionSplitting(82, kibibytes << 10, Hopper: false, KvHeads: 8, Group: 8, headDim).Fits, Is.EqualTo(fits));
+
+    [TestCase(64)]
+    [TestCase(80)]
+    [TestCase(96)]
+    [TestCase(128)]
+    [TestCase(256)]
+    public void Tiling_OnHopper_Fits(int headDim) => Assert.That(AttentionTiling.ForHopper(headDim).Fits(headDim, 227 << 10));
+
+    [TestCase(128, true)]
+    [TestCase(144, true)]
+    [TestCase(160, false)]
+    public void Tiling_OnSmallSharedMemory_FitsUpToSomeWidth(int headDim, bool fits) => Assert.That(default(AttentionTiling).Fits(headDim, 99 << 10), Is.EqualTo(fits));
+}
