@@ -10,7 +10,8 @@ internal readonly unsafe struct Simd128 : ISimd<Vector128<float>>
 {
     public static int Lanes => 4;
 
-    public static int TileRows => 6;
+    // Arm64 has 32 registers, x64 without AVX-512 has 16.
+    public static int TileRows => AdvSimd.IsSupported ? 12 : 6;
 
     public static Vector128<float> Zero => Vector128<float>.Zero;
 

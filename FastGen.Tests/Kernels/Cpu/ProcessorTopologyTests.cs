@@ -19,5 +19,15 @@ public sealed class ProcessorTopologyTests
     public void CountCores_MixedCores_CountsEachOnce() => Assert.That(ProcessorTopology.CountCores("0-7", processor => processor < 4 ? $"{processor / 2 * 2}-{(processor / 2 * 2) + 1}" : $"{processor}"), Is.EqualTo(6));
 
     [Test]
+    public void CountRecords_RecordsOfTheirOwnSizes_CountsThem()
+    {
+        byte[] records = new byte[48 + 64 + 48];
+        (records[4], records[48 + 4], records[48 + 64 + 4]) = (48, 64, 48);
+        Assert.That(ProcessorTopology.CountRecords(records), Is.EqualTo(3));
+        Assert.That(ProcessorTopology.CountRecords(records.AsSpan(0, 100)), Is.EqualTo(1), "what is cut off does not count");
+        Assert.That(ProcessorTopology.CountRecords(new byte[64]), Is.Zero, "a record of no size ends the list");
+    }
+
+    [Test]
     public void PhysicalCores_Here_AreAtMostTheProcessors() => Assert.That(ProcessorTopology.PhysicalCores(), Is.InRange(1, Environment.ProcessorCount));
 }
