@@ -117,10 +117,16 @@ internal sealed class TokenizerConfig
         }
         foreach (JsonField source in new[] { _config, _specialTokens })
         {
-            JsonField others = source["additional_special_tokens"];
-            foreach (JsonField token in others.IsPresent ? others.Elements() : []) yield return Content(token);
+            foreach (string name in new[] { "additional_special_tokens", "extra_special_tokens" })
+            {
+                foreach (JsonField token in OtherTokens(source[name])) yield return Content(token);
+            }
         }
     }
+
+    // The newer field may also be an object that gives each token a name.
+    private static IEnumerable<JsonField> OtherTokens(JsonField field) =>
+        !field.IsPresent ? [] : field.Value.ValueKind == JsonValueKind.Object ? field.Members().Select(member => member.Field) : field.Elements();
 
     // A special token is its text, or an object that also says how it matches.
     private static string Content(JsonField field) => field.Value.ValueKind == JsonValueKind.Object ? field["content"].AsString() : field.AsString();

@@ -119,6 +119,19 @@ internal sealed class HuggingFaceTokenizerTests
         Assert.That(tokenizer.Encode("a<e>"), Is.EqualTo(new[] { 5, 0, 1 }));
     }
 
+    [TestCase("""{"additional_special_tokens": ["<e>", {"content": "<f>"}]}""")]
+    [TestCase("""{"extra_special_tokens": ["<e>", {"content": "<f>"}]}""")]
+    [TestCase("""{"extra_special_tokens": {"image_token": "<e>", "audio_token": {"content": "<f>"}}}""")]
+    public void Load_OtherSpecialTokens_AreFoundInTheTextAndSkipped(string config)
+    {
+        using TemporaryFolder folder = new();
+        folder.Write("tokenizer.json", """{"model": {"type": "BPE", "vocab": {"a": 0, "<e>": 1, "<f>": 2}, "merges": []}}""");
+        folder.Write("tokenizer_config.json", config);
+        HuggingFaceTokenizer tokenizer = TokenizerLoader.Load(folder.Path);
+        Assert.That(tokenizer.Encode("<e>a<f>"), Is.EqualTo(new[] { 1, 0, 2 }));
+        Assert.That(tokenizer.Decode([1, 0, 2]), Is.EqualTo("a"));
+    }
+
     [Test]
     public void Encode_ManyThreads_GiveTheSameIds()
     {
