@@ -133,6 +133,21 @@ internal sealed class HuggingFaceTokenizerTests
     }
 
     [Test]
+    public void Load_TokenThatTheConfigurationListsAgain_MatchesAsItIsListedThere()
+    {
+        using TemporaryFolder folder = new();
+        folder.Write("tokenizer.json", """{"added_tokens": [{"id": 1, "content": "<e>", "special": true}, {"id": 2, "content": "f"}], "model": {"type": "BPE", "vocab": {" ": 0, "<e>": 1, "f": 2}, "merges": []}}""");
+        HuggingFaceTokenizer plain = TokenizerLoader.Load(folder.Path);
+        Assert.That(plain.Encode(" <e> ff"), Is.EqualTo(new[] { 0, 1, 0, 2, 2 }));
+        folder.Write("tokenizer_config.json", """{"added_tokens_decoder": {"1": {"content": "<e>", "rstrip": true, "special": false}, "2": {"content": "f", "lstrip": true, "special": true}}}""");
+
+        HuggingFaceTokenizer tokenizer = TokenizerLoader.Load(folder.Path);
+
+        Assert.That(tokenizer.Encode(" <e> f f"), Is.EqualTo(new[] { 0, 1, 2, 2 }));
+        Assert.That(tokenizer.Decode([1, 0, 2]), Is.EqualTo(" "));
+    }
+
+    [Test]
     public void Encode_ManyThreads_GiveTheSameIds()
     {
         string[] texts = [.. Enumerable.Range(0, 2000).Select(i => $"hello w{i % 700} lo{i} \u4E2D{i}")];
