@@ -63,6 +63,9 @@ internal sealed class ChatTemplateFiles
                 ? new JsonArray([.. several.Select(token => (JsonNode?)TokenText(token, field, file))])
                 : TokenText(value, field, file);
         }
+        // A model may have tokens of its own, such as image_token, each under its name.
+        if (config["extra_special_tokens"] is not JsonObject named) return;
+        foreach ((string name, JsonNode? token) in named) _specialTokens[name] = TokenText(token, $"extra_special_tokens.{name}", file);
     }
 
     /// <summary>A token given as text, or as an object with the text in <c>content</c>.</summary>

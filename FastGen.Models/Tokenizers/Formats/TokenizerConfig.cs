@@ -52,12 +52,16 @@ internal sealed class TokenizerConfig
 
     /// <summary>
     /// Adds to <paramref name="tokens"/> what the configuration adds: the tokens it lists with ids, and the special tokens it names that
-    /// the vocabulary has. A token that is there already stays as it is.
+    /// the vocabulary has. A token that is there already keeps its id and matches as the configuration lists it.
     /// </summary>
     public IReadOnlyList<AddedToken> Complete(IEnumerable<AddedToken> tokens, Vocabulary vocabulary)
     {
         Dictionary<string, AddedToken> all = new(StringComparer.Ordinal);
-        foreach (AddedToken token in tokens.Concat(ListedTokens())) all.TryAdd(token.Content, token);
+        foreach (AddedToken token in tokens) all.TryAdd(token.Content, token);
+        foreach (AddedToken token in ListedTokens())
+        {
+            if (!all.TryAdd(token.Content, token) && _config["added_tokens_decoder"].IsPresent) all[token.Content] = Relisted(all[token.Content], token);
+        }
         foreach (string special in NamedSpecialTokens())
         {
             if (all.TryGetValue(special, out AddedToken? listed))
@@ -95,6 +99,14 @@ internal sealed class TokenizerConfig
         };
     }
 
+    /// <summary>As Hugging Face's library does when a token is added again: once special it stays so, and a special one is looked for where it was.</summary>
+    private static AddedToken Relisted(AddedToken token, AddedToken listed) => listed with
+    {
+        Id = token.Id,
+        IsSpecial = token.IsSpecial || listed.IsSpecial,
+        IsNormalized = token.IsSpecial ? token.IsNormalized : listed.IsNormalized,
+    };
+
     private IEnumerable<AddedToken> ListedTokens()
     {
         JsonField listed = _config["added_tokens_decoder"];
@@ -117,10 +129,16 @@ internal sealed class TokenizerConfig
         }
         foreach (JsonField source in new[] { _config, _specialTokens })
         {
-            JsonField others = source["additional_special_tokens"];
-            foreach (JsonField token in others.IsPresent ? others.Elements() : []) yield return Content(token);
+            foreach (string name in new[] { "additional_special_tokens", "extra_special_tokens" })
+            {
+                foreach (JsonField token in OtherTokens(source[name])) yield return Content(token);
+            }
         }
     }
+
+    // The newer field may also be an object that gives each token a name.
+    private static IEnumerable<JsonField> OtherTokens(JsonField field) =>
+        !field.IsPresent ? [] : field.Value.ValueKind == JsonValueKind.Object ? field.Members().Select(member => member.Field) : field.Elements();
 
     // A special token is its text, or an object that also says how it matches.
     private static string Content(JsonField field) => field.Value.ValueKind == JsonValueKind.Object ? field["content"].AsString() : field.AsString();

@@ -47,10 +47,10 @@ internal static class VocabularyAndMergesFormat
             case "RobertaTokenizer" or "BartTokenizer" or "LongformerTokenizer":
                 return new Family { BeginningOfSentence = "<s>", EndOfSentence = "</s>", OtherSpecialTokens = ["<pad>", "<unk>", "<mask>"], AddsBeginning = true, AddsEnd = true };
         }
-        // OPT has RoBERTa's order of special tokens, and puts </s> in front; its publisher's own files come without configuration.
+        // OPT has RoBERTa's order of special tokens, and puts </s> in front; its publisher's own files come without configuration. A configuration names the special tokens, and no others.
         bool isOpt = vocabulary.IdOf("<s>") == 0 && vocabulary.IdOf("<pad>") == 1 && vocabulary.IdOf("</s>") == 2;
         return isOpt
-            ? new Family { BeginningOfSentence = "</s>", EndOfSentence = "</s>", OtherSpecialTokens = ["<s>", "<pad>", "<unk>"], AddsBeginning = !config.IsPresent }
+            ? new Family { BeginningOfSentence = "</s>", EndOfSentence = "</s>", OtherSpecialTokens = config.IsPresent ? [] : ["<s>", "<pad>", "<unk>"], AddsBeginning = !config.IsPresent }
             : new Family { BeginningOfSentence = EndOfText, EndOfSentence = EndOfText };
     }
 

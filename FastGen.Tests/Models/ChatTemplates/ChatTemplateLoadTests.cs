@@ -35,6 +35,14 @@ public class ChatTemplateLoadTests
         Assert.That(() => ChatTemplate.Load(Path.Combine(_folder, "absent")), Throws.TypeOf<DirectoryNotFoundException>().With.Message.Contains("absent"));
 
     [Test]
+    public void Load_NamedExtraSpecialTokens_AreVariables()
+    {
+        Write("tokenizer_config.json", """{"chat_template": "{{ image_token }}{{ audio_token }}", "extra_special_tokens": {"image_token": "<i>", "audio_token": {"content": "<a>"}}}""");
+
+        Assert.That(ChatTemplate.Load(_folder)!.Render([]), Is.EqualTo("<i><a>"));
+    }
+
+    [Test]
     public void Load_TokenizerConfig_GivesTemplateAndSpecialTokens()
     {
         Write("tokenizer_config.json", """

@@ -119,6 +119,34 @@ internal sealed class HuggingFaceTokenizerTests
         Assert.That(tokenizer.Encode("a<e>"), Is.EqualTo(new[] { 5, 0, 1 }));
     }
 
+    [TestCase("""{"additional_special_tokens": ["<e>", {"content": "<f>"}]}""")]
+    [TestCase("""{"extra_special_tokens": ["<e>", {"content": "<f>"}]}""")]
+    [TestCase("""{"extra_special_tokens": {"image_token": "<e>", "audio_token": {"content": "<f>"}}}""")]
+    public void Load_OtherSpecialTokens_AreFoundInTheTextAndSkipped(string config)
+    {
+        using TemporaryFolder folder = new();
+        folder.Write("tokenizer.json", """{"model": {"type": "BPE", "vocab": {"a": 0, "<e>": 1, "<f>": 2}, "merges": []}}""");
+        folder.Write("tokenizer_config.json", config);
+        HuggingFaceTokenizer tokenizer = TokenizerLoader.Load(folder.Path);
+        Assert.That(tokenizer.Encode("<e>a<f>"), Is.EqualTo(new[] { 1, 0, 2 }));
+        Assert.That(tokenizer.Decode([1, 0, 2]), Is.EqualTo("a"));
+    }
+
+    [Test]
+    public void Load_TokenThatTheConfigurationListsAgain_MatchesAsItIsListedThere()
+    {
+        using TemporaryFolder folder = new();
+        folder.Write("tokenizer.json", """{"added_tokens": [{"id": 1, "content": "<e>", "special": true}, {"id": 2, "content": "f"}], "model": {"type": "BPE", "vocab": {" ": 0, "<e>": 1, "f": 2}, "merges": []}}""");
+        HuggingFaceTokenizer plain = TokenizerLoader.Load(folder.Path);
+        Assert.That(plain.Encode(" <e> ff"), Is.EqualTo(new[] { 0, 1, 0, 2, 2 }));
+        folder.Write("tokenizer_config.json", """{"added_tokens_decoder": {"1": {"content": "<e>", "rstrip": true, "special": false}, "2": {"content": "f", "lstrip": true, "special": true}}}""");
+
+        HuggingFaceTokenizer tokenizer = TokenizerLoader.Load(folder.Path);
+
+        Assert.That(tokenizer.Encode(" <e> f f"), Is.EqualTo(new[] { 0, 1, 2, 2 }));
+        Assert.That(tokenizer.Decode([1, 0, 2]), Is.EqualTo(" "));
+    }
+
     [Test]
     public void Encode_ManyThreads_GiveTheSameIds()
     {

@@ -73,6 +73,18 @@ internal sealed class TokenizerFormatsTests
     }
 
     [Test]
+    public void Load_OptWithConfiguration_KnowsOnlyTheSpecialTokensThatItNames()
+    {
+        using TemporaryFolder folder = new();
+        folder.Write("vocab.json", """{"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<": 4, "u": 5, "n": 6, "k": 7, ">": 8}""");
+        folder.Write("merges.txt", "#version: 0.2\n");
+        Assert.That(TokenizerLoader.Load(folder.Path).Encode("<unk><pad>"), Is.EqualTo(new[] { 2, 3, 1 }));
+
+        folder.Write("tokenizer_config.json", """{"tokenizer_class": "GPT2Tokenizer", "add_bos_token": true, "bos_token": "</s>", "eos_token": "</s>", "unk_token": "</s>", "pad_token": "<pad>"}""");
+        Assert.That(TokenizerLoader.Load(folder.Path).Encode("<unk><pad>"), Is.EqualTo(new[] { 2, 4, 5, 6, 7, 8, 1 }));
+    }
+
+    [Test]
     public void Load_SentencePieceModelThatRemovesSpaces_KeepsOtherWhiteSpace()
     {
         using TemporaryFolder folder = new();
