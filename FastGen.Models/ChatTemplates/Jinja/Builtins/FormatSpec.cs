@@ -46,7 +46,7 @@ internal sealed record FormatSpec
         };
         if (Precision > digits.Length) digits = digits.PadLeft(Precision, '0');
         string sign = SignOf(value.Sign < 0) + (Alternate ? prefix : "");
-        return Pad(sign, Group(digits, prefix.Length > 0 ? 4 : 3), Align == '\0' ? '>' : Align, budget);
+        return Pad(sign, GroupToWidth(digits, prefix.Length > 0 ? 4 : 3, sign.Length, budget), Align == '\0' ? '>' : Align, budget);
     }
 
     public string FormatFloat(double value, RenderBudget budget)
@@ -56,7 +56,8 @@ internal sealed record FormatSpec
         string digits = Digits(Math.Abs(value));
         if (char.IsUpper(Type)) digits = digits.ToUpperInvariant();
         int end = digits.AsSpan().IndexOfAnyExceptInRange('0', '9');
-        digits = Group(end < 0 ? digits : digits[..end], 3) + (end < 0 ? "" : digits[end..]);
+        string rest = end < 0 ? "" : digits[end..];
+        digits = GroupToWidth(end < 0 ? digits : digits[..end], 3, sign.Length + rest.Length, budget) + rest;
         return Pad(sign, digits, Align == '\0' ? '>' : Align, budget);
     }
 
@@ -105,6 +106,18 @@ internal sealed record FormatSpec
     }
 
     private string SignOf(bool negative) => negative ? "-" : Sign is '+' or ' ' ? Sign.ToString() : "";
+
+    /// <summary>The digits in groups. Zeros that fill the width are grouped as well; <paramref name="others"/> is the length of all else.</summary>
+    private string GroupToWidth(string digits, int size, int others, RenderBudget budget)
+    {
+        string grouped = Group(digits, size);
+        if (Grouping == '\0' || Fill != "0" || Align != '=' || grouped.Length + others >= Width || !digits.All(char.IsAsciiLetterOrDigit)) return grouped;
+        budget.Text(Width);
+        // Every full group brings a separator with it, and no number begins with one.
+        long wanted = Width - others;
+        long count = wanted - (wanted / (size + 1)) + (wanted % (size + 1) == 0 ? 1 : 0);
+        return Group(digits.PadLeft((int)count, '0'), size);
+    }
 
     private string Group(string digits, int size)
     {

@@ -163,6 +163,7 @@ internal sealed partial class Interpreter
     /// <summary>Applies a chain of filters; <paramref name="text"/> is what the chain of a filter block or set block begins with.</summary>
     private object? ApplyFilter(FilterExpression expression, Frame frame, string? text)
     {
+        RenderBudget.GuardStack();
         object? value = expression.Operand switch
         {
             null => text,

@@ -97,6 +97,8 @@ internal sealed class TagLexer(string source, List<Token> tokens)
             isFloat = true;
         }
         if (!afterDot && SkipExponent()) isFloat = true;
+        // A zero begins no other integer.
+        if (!isFloat && source.AsSpan(start, _position - start).IndexOfAnyExcept('0', '_') is int other and > 0 && source[start] == '0') _position = start + other;
         string digits = source[start.._position].Replace("_", "", StringComparison.Ordinal);
         if (isFloat) Add(TokenKind.Float, digits, double.Parse(digits, NumberStyles.Float, CultureInfo.InvariantCulture));
         else Add(TokenKind.Integer, digits, ParseInteger(digits));
