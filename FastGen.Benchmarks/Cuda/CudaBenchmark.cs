@@ -9,8 +9,9 @@ namespace FastGen.Benchmarks.Cuda;
 
 /// <summary>
 /// What the device can do and what steps of two model shapes reach of it, in one run:
-/// `cuda [--json FILE] [--shape llama|qwen|mixtral|phi2] [--detail] [--decode] [--prompts] [--skinny ROWS] [--deterministic]`. --decode leaves the prompts out, --prompts takes them
-/// apart (every kernel of a chunk against its limit), --detail does so with decode steps, --skinny sets the rows up to which products have own kernels.
+/// `cuda [--json FILE] [--shape llama|qwen|mixtral|phi2] [--detail] [--decode] [--prompts] [--skinny ROWS] [--tile-use SHARE] [--deterministic]`. --decode leaves the prompts out, --prompts takes them
+/// apart (every kernel of a chunk against its limit), --detail does so with decode steps, --skinny sets the rows up to which decodes' kernel serves, --tile-use
+/// the share of its tiles that a product of many rows has to fill for our own kernel to take it (0: all that it can, 2: none, cuBLASLt computes them).
 /// `cuda --products`, `--gaps`, `--experts`, `--attention`, `--sampling` and `--upload [GIGABYTES]` are measurements of their own; `cuda --compile` needs no GPU.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
 /// </summary>
@@ -37,6 +38,7 @@ public static class CudaBenchmark
         bool detail = args.Contains("--detail");
         _options = new CudaOptions { Deterministic = args.Contains("--deterministic") };
         if (Option(args, "--skinny") is { } rows) _options = _options with { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) };
+        if (Option(args, "--tile-use") is { } use) _options = _options with { LeastTileUse = double.Parse(use, CultureInfo.InvariantCulture) };
         if (args.Contains("--products"))
         {
             ProductBenchmark.Run([.. (Option(args, "--rows") ?? "1,8,16,32,64,128").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))], Option(args, "--only"));
@@ -59,10 +61,10 @@ public static class CudaBenchmark
             return 0;
         }
         double readRate, productRate;
-        using (CudaBackend backend = new()) (readRate, productRate) = MeasureLimits(backend);
+        using (CudaBackend backend = new(options: new CudaOptions { LeastTileUse = 2 })) (readRate, productRate) = MeasureLimits(backend);
         if (args.Contains("--prompts"))
         {
-            foreach (LlamaShape each in (LlamaShape[])[LlamaShape.Llama8B, LlamaShape.Qwen06B]) if (shape is null || each.Name.StartsWith(shape, StringComparison.OrdinalIgnoreCase)) PromptBenchmark.Run(each, readRate);
+            foreach (LlamaShape each in (LlamaShape[])[LlamaShape.Llama8B, LlamaShape.Qwen06B]) if (shape is null || each.Name.StartsWith(shape, StringComparison.OrdinalIgnoreCase)) PromptBenchmark.Run(each, _options, readRate);
             return 0;
         }
         if (shape is not null && ModelBenchmark.Serves(shape)) ModelBenchmark.Run(shape, args, _options, readRate, productRate);

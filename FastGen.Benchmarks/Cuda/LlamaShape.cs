@@ -95,8 +95,10 @@ internal sealed class LlamaShapedModel : CausalLM
         for (int i = 0; i < _layers.Length; i++)
         {
             Layer layer = _layers[i];
-            if (Operations.HasFlag(Operations.Qkv)) backend.Linear(buffers.Qkv, new LinearInput(buffers.Hidden, layer.AttentionNorm), layer.Qkv);
-            if (Operations.HasFlag(Operations.Store)) backend.StoreKv(buffers.Qkv, cache[i], layer.Attention, batch);
+            LinearInput normed = new(buffers.Hidden, layer.AttentionNorm);
+            if (Operations.HasFlag(Operations.Qkv | Operations.Store)) backend.ProjectQkv(buffers.Qkv, normed, layer.Qkv, cache[i], layer.Attention, batch);
+            else if (Operations.HasFlag(Operations.Qkv)) backend.Linear(buffers.Qkv, normed, layer.Qkv);
+            else if (Operations.HasFlag(Operations.Store)) backend.StoreKv(buffers.Qkv, cache[i], layer.Attention, batch);
             if (Operations.HasFlag(Operations.Attention)) backend.Attention(buffers.Attended, buffers.Qkv, cache[i], layer.Attention, batch);
             if (Operations.HasFlag(Operations.Out)) backend.Linear(buffers.Hidden, new LinearInput(buffers.Attended), layer.Out, accumulate: true);
             if (Operations.HasFlag(Operations.GateUp)) backend.GatedLinear(buffers.Mlp, new LinearInput(buffers.Hidden, layer.MlpNorm), layer.GateUp, Activation.Silu);

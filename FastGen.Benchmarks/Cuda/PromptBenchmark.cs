@@ -18,12 +18,12 @@ internal static class PromptBenchmark
     private const int TokensTimed = 16384;
     private const int WholeTokensTimed = 32768;
 
-    public static void Run(LlamaShape shape, double readRate)
+    public static void Run(LlamaShape shape, CudaOptions options, double readRate)
     {
-        using CudaBackend backend = new();
+        using CudaBackend backend = new(options: options);
         LlamaShapedModel model = new(backend, shape, MaxContext);
         StepRunner runner = new(backend, model, new StepLimits(MaxContext, 16, BlockSize, MaxContext / BlockSize), cachedTokens: 40_000);
-        foreach ((int prompts, int length) in ((int, int)[])[(1, 512), (1, 2048), (16, 2048), (4, 8000)])
+        foreach ((int prompts, int length) in ((int, int)[])[(1, 512), (1, 1024), (1, 2048), (16, 2048), (4, 8000)])
         {
             runner.Prefill(prompts, length);
             int times = Math.Max(1, WholeTokensTimed / (prompts * length));
@@ -32,14 +32,15 @@ internal static class PromptBenchmark
         }
         foreach (int tokens in (int[])[512, 2048, 8000])
         {
-            double[] rates = Rates(backend, shape, tokens);
+            double[] rates = Rates(shape, tokens);
             Profile(backend, model, runner, shape, tokens, rates, readRate);
         }
     }
 
     // FLOP/s of cuBLASLt for the layer's products: qkv, out, gate-up, down.
-    private static double[] Rates(CudaBackend backend, LlamaShape shape, int rows)
+    private static double[] Rates(LlamaShape shape, int rows)
     {
+        using CudaBackend backend = new(options: new CudaOptions { LeastTileUse = 2 });
         Tensor one = backend.Allocate(DType.F32, 1, 1);
         float[] value = new float[1];
         double Rate(int outputs, int inputs)

@@ -109,6 +109,16 @@ public interface IBackend : IDisposable
     /// </summary>
     void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch);
 
+    /// <summary>
+    /// [q | k | v] = norm(input) · weightᵀ + bias, then <see cref="StoreKv"/>: what a layer's attention begins with. A backend that computes both together
+    /// overrides this; of <paramref name="qkv"/> only what <see cref="Attention"/> reads has to be there afterwards.
+    /// </summary>
+    void ProjectQkv(Tensor qkv, in LinearInput input, LinearWeights weights, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
+    {
+        Linear(qkv, input, weights);
+        StoreKv(qkv, cache, attention, batch);
+    }
+
     /// <summary>Causal paged attention of every row's query over its sequence's cached context, its own token included. output: [rows, query columns].</summary>
     void Attention(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch);
 

@@ -32,6 +32,17 @@ public sealed unsafe partial class CudaBackend
         Store(qkv, cache, attention, view);
     }
 
+    /// <inheritdoc/>
+    public void ProjectQkv(Tensor qkv, in LinearInput input, LinearWeights weights, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
+    {
+        Check(qkv, cache, attention);
+        // A recorded decode step stores in its attention.
+        bool recorded = _replayable && _current == batch;
+        if (!recorded && _products.TryHeads(qkv, input, weights, cache, attention, PageOf(cache.BlockSize), View(batch))) return;
+        Linear(qkv, input, weights);
+        StoreKv(qkv, cache, attention, batch);
+    }
+
     private void StorePending()
     {
         if (_pending is not { } pending) return;

@@ -30,6 +30,12 @@ public sealed record CudaOptions
     /// <summary>Rows up to which products have own kernels on Hopper, at most 128; more go to cuBLASLt.</summary>
     internal int SkinnyRows { get; init; } = 128;
 
+    /// <summary>
+    /// The share of tiles and waves that a product has to fill for the kernel of many rows on Hopper to be taken instead of cuBLASLt, whose smaller tiles are ahead below
+    /// it. 0 takes it for every product that it can compute, 2 for none.
+    /// </summary>
+    internal double LeastTileUse { get; init; } = 0.85;
+
     /// <summary>The kernel for products of experts, where it serves; null for the one that suits the number of rows.</summary>
     internal ExpertKernel? ExpertKernel { get; init; }
 }

@@ -19,8 +19,7 @@ internal sealed class SelfAttention(LinearWeights qkv, LinearWeights output, Att
     public void Forward(in ForwardPass pass, in LinearInput input)
     {
         (IBackend backend, Activations buffers, KvLayer cache) = (pass.Backend, pass.Buffers, pass.Cache[layer]);
-        backend.Linear(buffers.Qkv, input, qkv);
-        backend.StoreKv(buffers.Qkv, cache, weights, pass.Batch);
+        backend.ProjectQkv(buffers.Qkv, input, qkv, cache, weights, pass.Batch);
         backend.Attention(buffers.Attended, buffers.Qkv, cache, weights, pass.Batch);
         backend.Linear(buffers.Hidden, new LinearInput(buffers.Attended), output, accumulate: true);
     }

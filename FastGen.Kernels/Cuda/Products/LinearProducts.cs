@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
+using FastGen.Kernels.Cuda.Steps;
 
 namespace FastGen.Kernels.Cuda.Products;
 
@@ -16,6 +17,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     private readonly CublasProducts _cublas = new(device, scratch, choices);
     private readonly GemvProducts _gemv = new(device, kernels);
     private readonly SkinnyProducts _skinny = new(device, kernels, options.Deterministic ? DeterministicRows : options.SkinnyRows);
+    private readonly GemmProducts _gemm = new(device, kernels, options.LeastTileUse);
     private readonly Dictionary<(nint Data, DType Type), Tensor> _biases = [];
 
     /// <summary>Whether a weight matrix has one kernel at every number of rows, so that a row's bits do not depend on the others.</summary>
@@ -41,6 +43,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
             return;
         }
         Tensor rows = Prepared(input, weights.Weight.Type);
+        if (TryGemm(output, rows, weights, activation, gated: false, accumulate)) return;
         if (activation == Activation.None && weights.Bias is null && CanWrite(output.Type, weights.Weight.Type))
         {
             Multiply(output, rows, weights.Weight, accumulate);
@@ -67,9 +70,19 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
             return;
         }
         Tensor rows = Prepared(input, gateUp.Weight.Type);
+        if (TryGemm(output, rows, gateUp, activation, gated: true, accumulate: false)) return;
         Tensor product = scratch.Matrix(ScratchUse.Gated, gateUp.Weight.Type, output.Rows, gateUp.Outputs);
         Multiply(product, rows, gateUp.Weight, accumulate: false);
         Epilogue(output, product, gateUp.Bias, activation, gated: true, accumulate: false);
+    }
+
+    /// <summary>Queries, keys and values with all that store_kv.cu does to them, in their product's kernel; false where that does not serve or does not suit, and nothing is done.</summary>
+    public bool TryHeads(Tensor qkv, in LinearInput input, LinearWeights weights, KvLayer cache, AttentionWeights attention, int pageTokens, BatchView view)
+    {
+        if (IsDeterministic || ServedBySkinny(input.Rows, weights.Weight) || !_gemm.Serves(qkv, weights.Weight, cache, attention, pageTokens)) return false;
+        bool suits = _gemm.Suits(qkv.Rows, weights.Outputs);
+        if (suits || device.Rehearsal is not null) _gemm.RunHeads(qkv, Prepared(input, weights.Weight.Type), weights, cache, attention, view);
+        return suits;
     }
 
     /// <summary>Rows normalized, in the type that a product with weights of <paramref name="type"/> takes.</summary>
@@ -128,6 +141,16 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         return true;
     }
 
+    // A rehearsal notes this way beside the others: which one suits follows from numbers of rows that it does not try.
+    private bool TryGemm(Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    {
+        if (IsDeterministic || !_gemm.Serves(output, weights.Weight, accumulate)) return false;
+        RequireShapes(output, rows, weights.Weight, gated);
+        bool suits = _gemm.Suits(rows.Rows, weights.Outputs);
+        if (suits || device.Rehearsal is not null) _gemm.Run(output, rows, weights, activation, gated, accumulate);
+        return suits;
+    }
+
     // Rows beyond what the kernel takes at once only come here where it serves every number of them.
     private bool ServedBySkinny(Tensor rows, Tensor weight) => _skinny.Serves(IsDeterministic ? 1 : rows.Rows, weight);
 
@@ -146,9 +169,9 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
 
     private static bool CanWrite(DType output, DType weight) => output == DType.F32 || output == weight;
 
-    private static void RequireShapes(Tensor output, Tensor input, Tensor weight)
+    private static void RequireShapes(Tensor output, Tensor input, Tensor weight, bool gated = false)
     {
-        if (input.Columns == weight.Columns && output.Columns == weight.Rows && output.Rows == input.Rows) return;
+        if (input.Columns == weight.Columns && output.Columns * (gated ? 2 : 1) == weight.Rows && output.Rows == input.Rows) return;
         throw new ArgumentException($"[{input.Rows}, {input.Columns}] times the transpose of [{weight.Rows}, {weight.Columns}] does not give [{output.Rows}, {output.Columns}].", nameof(output));
     }
 

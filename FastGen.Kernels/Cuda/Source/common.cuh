@@ -11,6 +11,8 @@ typedef long long i64;
 #define DEVICE __device__ __forceinline__
 #define KERNEL extern "C" __global__ void
 
+#define LOG2_E 1.44269504f
+
 #ifndef INFINITY
 #define INFINITY __int_as_float(0x7f800000)
 #endif

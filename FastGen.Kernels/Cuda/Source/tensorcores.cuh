@@ -70,6 +70,17 @@ DEVICE void tensor_copy(u32 target, const TensorMap* map, int x, int y, u32 barr
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
         :: "r"(target), "l"(map), "r"(x), "r"(y), "r"(barrier) : "memory");
 }
+// To the same place in every CTA of the cluster that the mask names, and to its barrier there.
+DEVICE void tensor_copy_to_all(u32 target, const TensorMap* map, int x, int y, u32 barrier, u16 mask) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;"
+        :: "r"(target), "l"(map), "r"(x), "r"(y), "r"(barrier), "h"(mask) : "memory");
+}
+// At another CTA's barrier. Releases nothing beyond the CTA: that would be a fence over the whole device.
+DEVICE void barrier_arrive_at(u32 barrier, int rank) {
+    u32 a;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(a) : "r"(barrier), "r"(rank));
+    asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" :: "r"(a) : "memory");
+}
 DEVICE void cluster_sync() { asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 // The two halves of cluster_sync; the first alone publishes nothing.
 DEVICE void cluster_arrive_relaxed() { asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory"); }

@@ -4,7 +4,6 @@
 #include "attention.cuh"
 
 #define NOTHING -1e30f
-#define LOG2_E 1.44269504f
 
 struct TilesArguments : AttentionArguments {
     const int* tiles;           // sequence, first packed row; the longest first

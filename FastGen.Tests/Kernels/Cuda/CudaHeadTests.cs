@@ -1,10 +1,15 @@
 using FastGen.Compute;
+using FastGen.Kernels.Cuda;
 
 namespace FastGen.Tests;
 
-/// <summary>Queries, keys and values from a layer's input to its attention.</summary>
-public sealed class CudaHeadTests : CudaStepFixture
+/// <summary>Queries, keys and values from a layer's input to its attention: by a product and a kernel for the heads, and by one for both wherever that serves.</summary>
+[TestFixture(2)]
+[TestFixture(0)]
+public sealed class CudaHeadTests(double leastTileUse) : CudaStepFixture
 {
+    private protected override CudaBackend MakeBackend() => new(options: new CudaOptions { LeastTileUse = leastTileUse });
+
     private static IEnumerable<TestCaseData> Cases()
     {
         foreach (DType type in (DType[])[DType.BF16, DType.F16])
@@ -52,8 +57,8 @@ public sealed class CudaHeadTests : CudaStepFixture
                 long ticket = backend.Submit(batch, (rows, _) =>
                 {
                     Tensor heads = On(qkv).WithRows(rows);
-                    backend.Linear(heads, new LinearInput(On(input).WithRows(rows), new NormWeights(NormKind.Rms, On(inputGamma), null, 1e-6f)), new LinearWeights(On(weight), biased ? On(bias) : null));
-                    backend.StoreKv(heads, cache, attention, batch);
+                    LinearInput normed = new(On(input).WithRows(rows), new NormWeights(NormKind.Rms, On(inputGamma), null, 1e-6f));
+                    backend.ProjectQkv(heads, normed, new LinearWeights(On(weight), biased ? On(bias) : null), cache, attention, batch);
                     backend.Attention(On(output).WithRows(rows), heads, cache, attention, batch);
                 });
                 backend.Collect(ticket, new int[batch.LogitRowCount]);

@@ -70,7 +70,7 @@ public sealed class CudaLaunchTests
     {
         int[] inners = [8, 24, 64, 120, 128, 136, 256, 264, 520, 1000, 1032, 2048, 2056, 2184, 4096, 4104, 5000, 8192, 11008, 14336, 16384, 18944, 28672, 29568, 32768, 40000, 65536];
         int[] outers = [1, 7, 8, 16, 24, 40, 129, 496, 1000, 1008, 2576, 4096, 6144, 8448, 12672, 16896, 21120, 28672, 30000, 33792, 40000, 65536, 128256, 151936, 256000, 262144];
-        int[] rowCounts = [1, 2, 3, 4, 5, 8, 9, 16, 17, 32, 33, 64, 65, 127, 128];
+        int[] rowCounts = [1, 2, 3, 4, 5, 8, 9, 16, 17, 32, 33, 64, 65, 127, 128, 129, 2048];
         foreach (CudaOptions options in (CudaOptions[])[new(), new() { Deterministic = true }])
         {
             ImaginedDevice imagined = ImaginedDevice.Of(device);
@@ -154,7 +154,7 @@ public sealed class CudaLaunchTests
         {
             ("gemv", _) => 4 * constants.Rows * constants.Shape.A,
             // Barriers, and what aligns the rings behind them.
-            ("skinny" or "experts_skinny" or "experts_tiles" or "attention_wgmma", _) => 1024,
+            ("skinny" or "experts_skinny" or "experts_tiles" or "attention_wgmma" or "gemm", _) => 1024,
             ("attention_split", _) => (2 * constants.Group * (constants.HeadDim + 8)) + (4 * constants.HeadDim) + (constants.Shape.A == 0 ? 128 : 0) + (32 * constants.Group) + 128,
             ("attention_tiles", _) => 128,
             ("attention", _) => 16 * (constants.HeadDim + 32),
