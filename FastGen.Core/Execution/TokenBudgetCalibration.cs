@@ -17,7 +17,7 @@ public readonly record struct CalibrationPoint(int Tokens, TimeSpan Duration)
 /// <summary>
 /// Measures steps of growing size, some decodes beside a prompt's chunk, and chooses token budgets from the curve (the choice that DeepSpeed-FastGen leaves to its
 /// user). Larger steps give more tokens a second, but every running request waits a whole step for its next token. So there are two:
-/// while long prompts queue up, about what fits into 22 ms, or less where less already reaches 98 % of the best throughput; else the smallest that reaches 90 %. The first is
+/// while long prompts queue up, the largest measured size that takes no longer than 26 ms, or less where less already reaches 98 % of the best throughput; else the smallest that reaches 90 %. The first is
 /// never below the second, whatever that takes.
 /// </summary>
 /// <remarks>
@@ -39,10 +39,7 @@ public sealed class TokenBudgetCalibration
 
     private const int MostWithoutGain = 3;
 
-    /// <summary>Rows that a tile of a GPU's products has: a step that fills its last tile by half takes as long as one that fills it.</summary>
-    private const int TileRows = 128;
-
-    private static readonly TimeSpan ShortStep = TimeSpan.FromMilliseconds(22), LongestStep = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan ShortStep = TimeSpan.FromMilliseconds(26), LongestStep = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Time spent on steps after which no further turn begins: of the first turns, and of those that only steady the figures, so that a small model loads at once.</summary>
     private static readonly TimeSpan LongestMeasurement = TimeSpan.FromSeconds(2), LongestRefinement = TimeSpan.FromMilliseconds(250);
@@ -55,7 +52,9 @@ public sealed class TokenBudgetCalibration
         double best = curve.Max(point => point.TokensPerSecond);
         int SmallestReaching(double share) => curve.First(point => point.TokensPerSecond >= share * best).Tokens;
         QuietTokenBudget = SmallestReaching(QuietShare);
-        TokenBudget = Math.Max(QuietTokenBudget, Math.Min(SmallestReaching(BusyShare), WholeTiles(TokensWithin(ShortStep))));
+        // A size between two measured ones may take as long as the larger: products of a GPU come in tiles of rows.
+        int inShortStep = curve.LastOrDefault(point => point.Duration <= ShortStep, curve[0]).Tokens;
+        TokenBudget = Math.Max(QuietTokenBudget, Math.Min(SmallestReaching(BusyShare), inShortStep));
     }
 
     /// <summary>What was measured, by growing size.</summary>
@@ -152,9 +151,6 @@ public sealed class TokenBudgetCalibration
         }
         return new TokenBudgetCalibration(Monotone([.. sizes.Select((size, i) => new CalibrationPoint(size, LowerQuartile(times[i])))]));
     }
-
-    // The nearest number of whole tiles; below two of them reading the weights costs more than the rows.
-    private static int WholeTiles(int tokens) => tokens < 2 * TileRows ? tokens : (tokens + (TileRows / 2)) / TileRows * TileRows;
 
     // 64, 128, and from there two to each doubling: 192, 256, 384, 512, …
     private static IEnumerable<int> Sizes(int largest)
