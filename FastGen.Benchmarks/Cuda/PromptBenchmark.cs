@@ -32,15 +32,18 @@ internal static class PromptBenchmark
         }
         foreach (int tokens in (int[])[512, 2048, 8000])
         {
-            double[] rates = Rates(shape, tokens);
+            double[] rates = Rates(shape, tokens, leastTileUse: 2), own = Rates(shape, tokens, leastTileUse: 0);
+            Print($"\n{shape.Name}, {tokens} rows, 20 times in a row, TFLOP/s of qkv, out, gate-up, down: cuBLASLt {Teraflops(rates)}, gemm.cu {Teraflops(own)}");
             Profile(backend, model, runner, shape, tokens, rates, readRate);
         }
     }
 
-    // FLOP/s of cuBLASLt for the layer's products: qkv, out, gate-up, down.
-    private static double[] Rates(LlamaShape shape, int rows)
+    private static string Teraflops(double[] rates) => string.Join(", ", rates.Select(rate => (rate / 1e12).ToString("F0", CultureInfo.InvariantCulture)));
+
+    // FLOP/s of the layer's products alone: qkv, out, gate-up, down.
+    private static double[] Rates(LlamaShape shape, int rows, double leastTileUse)
     {
-        using CudaBackend backend = new(options: new CudaOptions { LeastTileUse = 2 });
+        using CudaBackend backend = new(options: new CudaOptions { LeastTileUse = leastTileUse });
         Tensor one = backend.Allocate(DType.F32, 1, 1);
         float[] value = new float[1];
         double Rate(int outputs, int inputs)
