@@ -30,6 +30,11 @@ public sealed record CudaOptions
     /// <summary>Rows up to which products have own kernels on Hopper, at most 128; more go to cuBLASLt.</summary>
     internal int SkinnyRows { get; init; } = 128;
 
+    /// <summary>
+    /// Whether the attention of decodes runs beside that of prompts in steps that have both: null where it is expected to save time, true wherever it can, false nowhere.
+    /// </summary>
+    internal bool? SharesAttention { get; init; }
+
     /// <summary>The kernel for products of experts, where it serves; null for the one that suits the number of rows.</summary>
     internal ExpertKernel? ExpertKernel { get; init; }
 }
