@@ -2,14 +2,16 @@ using System.Diagnostics;
 using System.Globalization;
 using FastGen.Benchmarks.Cuda;
 using FastGen.Compute;
+using FastGen.Kernels.Cuda;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace FastGen.Benchmarks;
 
 /// <summary>
 /// What a step of decodes and a prompt's chunk takes, against the two apart: `mixed [--shape llama|qwen|tiny] [--device cpu|cuda] [--decodes A,B,…]
-/// [--context N] [--chunks A,B,…] [--from N] [--parts]`. A step of its own pays for reading the weights; a shared one pays once, so the sum is what
-/// there is to gain. Chunks lie in mid-prompt and draw nothing. Host time is that of queueing the step while the device is idle.
+/// [--context N] [--chunks A,B,…] [--from N] [--parts] [--no-sharing]`. A step of its own pays for reading the weights; a shared one pays once, so the
+/// sum is what there is to gain. Chunks lie in mid-prompt and draw nothing. Host time is that of queueing the step while the device is idle. With
+/// `--no-sharing` each mixed step is measured once more with the attention of its decodes after that of its chunk instead of beside it.
 /// </summary>
 internal sealed class MixedStepBenchmark
 {
@@ -58,26 +60,38 @@ internal sealed class MixedStepBenchmark
         int context = Integers("--context", "2000")[0], from = Integers("--from", "1024")[0];
         MixedStepBenchmark benchmark = new(backend, shape, decodes.Max(), context, from, chunks.Max());
         Console.WriteLine($"{shape.Name} on {backend.Description}; decodes at context {context}, chunks from position {from} on");
-        benchmark.Compare(decodes, chunks);
+        benchmark.Compare(decodes, chunks, args.Contains("--no-sharing") ? backend as CudaBackend : null);
         if (args.Contains("--parts")) benchmark.Parts(decodes[0], chunks.Contains(1024) ? 1024 : chunks[^1]);
         return 0;
     }
 
-    private void Compare(int[] decodeCounts, int[] chunks)
+    private void Compare(int[] decodeCounts, int[] chunks, CudaBackend? unshared)
     {
         Dictionary<int, Measured> prompts = chunks.ToDictionary(chunk => chunk, chunk => Measure(0, chunk, Operations.All));
-        Console.WriteLine($"{"decodes",7} {"chunk",6} {"step ms",8} {"tokens/s",9} {"chunk ms",8} {"decodes ms",10} {"step/sum",8} {"alone ms",8} {"queueing µs",11}");
+        Console.WriteLine($"{"decodes",7} {"chunk",6} {"step ms",8} {"tokens/s",9} {"chunk ms",8} {"decodes ms",10} {"step/sum",8} {"alone ms",8} {"queueing µs",11}{(unshared is null ? "" : $" {"unshared ms",11}")}");
         foreach ((int chunk, Measured prompt) in prompts) Print(0, chunk, prompt, prompt, new Measured(0, 0, 0));
         foreach (int decodes in decodeCounts)
         {
             Measured decode = Measure(decodes, 0, Operations.All);
             Print(decodes, 0, decode, new Measured(0, 0, 0), decode);
-            foreach (int chunk in chunks) Print(decodes, chunk, Measure(decodes, chunk, Operations.All), prompts[chunk], decode);
+            foreach (int chunk in chunks)
+            {
+                Measured step = Measure(decodes, chunk, Operations.All);
+                if (unshared is null)
+                {
+                    Print(decodes, chunk, step, prompts[chunk], decode);
+                    continue;
+                }
+                unshared.SharesAttention = false;
+                Measured apart = Measure(decodes, chunk, Operations.All);
+                unshared.SharesAttention = null;
+                Print(decodes, chunk, step, prompts[chunk], decode, apart);
+            }
         }
     }
 
-    private static void Print(int decodes, int chunk, Measured step, Measured prompt, Measured decode) => Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-        $"{decodes,7} {chunk,6} {step.Seconds * 1e3,8:F2} {(decodes + chunk) / step.Seconds,9:F0} {prompt.Seconds * 1e3,8:F2} {decode.Seconds * 1e3,10:F2} {step.Seconds / (prompt.Seconds + decode.Seconds),8:P0} {step.AloneSeconds * 1e3,8:F2} {step.QueueingSeconds * 1e6,11:F0}"));
+    private static void Print(int decodes, int chunk, Measured step, Measured prompt, Measured decode, Measured? unshared = null) => Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+        $"{decodes,7} {chunk,6} {step.Seconds * 1e3,8:F2} {(decodes + chunk) / step.Seconds,9:F0} {prompt.Seconds * 1e3,8:F2} {decode.Seconds * 1e3,10:F2} {step.Seconds / (prompt.Seconds + decode.Seconds),8:P0} {step.AloneSeconds * 1e3,8:F2} {step.QueueingSeconds * 1e6,11:F0}{(unshared is { } apart ? $" {apart.Seconds * 1e3,11:F2}" : "")}"));
 
     // What each operation costs in the step: the time without it, taken from the whole.
     private void Parts(int decodes, int chunk)

@@ -118,24 +118,59 @@ public sealed unsafe partial class CudaBackend
         bool replayed = _replayable && _current == batch;
         int singles = !replayed ? Steps.Plan.SingleCount : Steps.SplitsSingles ? qkv.Rows : 0;
         int tiles = !replayed ? Steps.Plan.TileCount : Steps.SplitsSingles ? 0 : qkv.Rows * ((group + _tiling.Rows - 1) / _tiling.Rows);
-        if (tiles > 0) AttendTiles(arguments, tiles, cache, attention, replayed);
-        if (singles > 0)
+        int reserved = tiles > 0 && singles > 0 && !replayed ? ReservedForSingles(tiles, attention) : 0;
+        SplitLaunch split = singles > 0 ? PrepareSplit(arguments, singles, attention) : default;
+        if (reserved == 0)
         {
-            int splits = _splitting.Splits(singles, _longestContext), slots = _splitting.Slots(splits, _longestContext), cluster = _splitting.Cluster(splits);
-            SplitArguments splitArguments = new()
-            {
-                Common = arguments,
-                Partials = _scratch.Get(ScratchUse.AttentionPartials, (long)singles * attention.KvHeads * splits * group * (attention.HeadDim + 2) * sizeof(float)),
-                Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
-                Heads = new HeadArguments(attention),
-                Slots = slots,
-            };
-            _kernels.Get("attention_split", "attention_split", ConstantsOf(cache, attention) with { Fused = fused, Shape = (_splitting.CompiledStages(slots), cluster, 0, 0) })
-                .Launch(splitArguments, (attention.KvHeads, splits, singles), threads: 128, _splitting.SharedBytes(splits, slots), cluster, clusterAlongY: true);
+            if (tiles > 0) AttendTiles(arguments, tiles, cache, attention, replayed, _device.Multiprocessors);
+            if (singles > 0) LaunchSplit(split, cache, attention, fused, beside: false);
+            return;
+        }
+        // They depend on what comes before, not on each other, and write different rows. Scratch that is new to the split was zeroed on the stream: before the fork.
+        _device.Fork();
+        try
+        {
+            // First, so that its resident CTAs have multiprocessors of their own.
+            AttendTiles(arguments, tiles, cache, attention, replayed, _device.Multiprocessors - reserved);
+            LaunchSplit(split, cache, attention, fused, beside: true);
+        }
+        finally
+        {
+            // Whatever failed: nothing that comes later may overtake what was queued.
+            _device.Join();
         }
     }
 
-    private void AttendTiles(AttentionArguments arguments, int tiles, KvLayer cache, AttentionWeights attention, bool replayed)
+    // Multiprocessors that the tiles leave to the sequences with one new token, whose kernel then runs beside; 0 for one kernel after the other.
+    private int ReservedForSingles(int tiles, AttentionWeights attention)
+    {
+        if (_tiling.Warpgroups == 0 || SharesAttention == false) return 0;
+        int items = tiles * attention.KvHeads;
+        return AttentionSharing.Of(Steps.Plan, attention, _device.Multiprocessors).Reserved(items, TileSplits(items), always: SharesAttention == true);
+    }
+
+    private SplitLaunch PrepareSplit(AttentionArguments arguments, int singles, AttentionWeights attention)
+    {
+        int group = attention.Heads / attention.KvHeads, splits = _splitting.Splits(singles, _longestContext), slots = _splitting.Slots(splits, _longestContext);
+        SplitArguments splitArguments = new()
+        {
+            Common = arguments,
+            Partials = _scratch.Get(ScratchUse.AttentionPartials, (long)singles * attention.KvHeads * splits * group * (attention.HeadDim + 2) * sizeof(float)),
+            Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
+            Heads = new HeadArguments(attention),
+            Slots = slots,
+        };
+        return new SplitLaunch(splitArguments, singles, splits);
+    }
+
+    private void LaunchSplit(in SplitLaunch launch, KvLayer cache, AttentionWeights attention, bool fused, bool beside)
+    {
+        int splits = launch.Splits, slots = launch.Arguments.Slots, cluster = _splitting.Cluster(splits);
+        _kernels.Get("attention_split", "attention_split", ConstantsOf(cache, attention) with { Fused = fused, Shape = (_splitting.CompiledStages(slots), cluster, 0, 0) })
+            .Launch(launch.Arguments, (attention.KvHeads, splits, launch.Singles), threads: 128, _splitting.SharedBytes(splits, slots), cluster, clusterAlongY: true, beside);
+    }
+
+    private void AttendTiles(AttentionArguments arguments, int tiles, KvLayer cache, AttentionWeights attention, bool replayed, int multiprocessors)
     {
         TilesArguments tileArguments = new() { Common = arguments, Tiles = Steps.PlanAddress + (Steps.Plan.TilesOffset * sizeof(int)) };
         KernelConstants constants = ConstantsOf(cache, attention);
@@ -156,13 +191,15 @@ public sealed unsafe partial class CudaBackend
         // Pages of other widths are not swizzled in the cache; a tensor map does it as they are read.
         if (headDim % TensorMaps.BoxColumns != 0) wgmmaArguments.CacheMap = _cacheMaps.Get(new Tensor(cache.Storage.Data, cache.Storage.Type, (int)(cache.Storage.Bytes / (2 * headDim)), headDim), PageTokens);
         _kernels.Get("attention_wgmma", "attention_wgmma", constants with { Shape = (_tiling.Warpgroups, _tiling.Tokens, _tiling.Stages, 0) })
-            .Launch(wgmmaArguments, (Math.Min(items * splits, _device.Multiprocessors), 1, 1), threads: 128 * (_tiling.Warpgroups + 1), sharedBytes: _tiling.SharedBytes(headDim));
+            .Launch(wgmmaArguments, (Math.Min(items * splits, multiprocessors), 1, 1), threads: 128 * (_tiling.Warpgroups + 1), sharedBytes: _tiling.SharedBytes(headDim));
     }
 
     // CTAs that share the keys of a tile and head, where these alone leave half of the device without work; each has a few units of keys at least.
     private int TileSplits(int items) => Math.Clamp(Math.Min(_device.Multiprocessors / items, _longestContext / (UnitsASplit * _tiling.Tokens)), 1, MostTileSplits);
 
     private readonly record struct PendingStore(Tensor Qkv, KvLayer Cache, AttentionWeights Attention, BatchView View);
+
+    private readonly record struct SplitLaunch(SplitArguments Arguments, int Singles, int Splits);
 
     [StructLayout(LayoutKind.Sequential)]
     private struct StoreArguments

@@ -15,6 +15,9 @@ public sealed unsafe partial class CudaBackend
     /// <summary>Bytes that this backend holds on the device.</summary>
     internal long AllocatedBytes => _device.AllocatedBytes;
 
+    /// <summary><see cref="CudaOptions.SharesAttention"/>, for measurements that compare.</summary>
+    internal bool? SharesAttention { get; set; }
+
     /// <summary>Drops all recorded steps, for measurements that change what a step does.</summary>
     internal void ForgetRecordings()
     {

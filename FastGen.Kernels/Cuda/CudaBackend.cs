@@ -37,6 +37,7 @@ public sealed unsafe partial class CudaBackend : IBackend
     internal CudaBackend(CudaParts parts, CudaOptions options)
     {
         _options = options;
+        SharesAttention = options.SharesAttention;
         (_device, _info, _kernels) = (parts.Device, parts.Info, parts.Kernels);
         _scratch = new CudaScratch(_device);
         _transfers = new Transfers(_device, _kernels, _scratch);

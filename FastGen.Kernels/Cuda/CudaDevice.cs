@@ -6,13 +6,13 @@ using FastGen.Kernels.Cuda.Interop;
 namespace FastGen.Kernels.Cuda;
 
 /// <summary>
-/// One device: its context, the stream that all work is queued on, and all memory taken on it or pinned for it. What touches the device is virtual, so
-/// that one which is not there can stand in where only sizes and choices matter.
+/// One device: its context, the stream that all work is queued on with a second beside it, and all memory taken on it or pinned for it. What touches the
+/// device is virtual, so that one which is not there can stand in where only sizes and choices matter.
 /// </summary>
 internal unsafe class CudaDevice : IDisposable
 {
     private readonly int _device;
-    private readonly nint _context;
+    private readonly nint _context, _forked, _joined;
     private readonly long? _memoryLimit;
     private readonly Dictionary<nint, (long Bytes, MemoryUse Use)> _deviceMemory = [];
     private readonly HashSet<nint> _pinnedMemory = [];
@@ -25,7 +25,7 @@ internal unsafe class CudaDevice : IDisposable
     {
         _memoryLimit = memoryLimit;
         int device = 0;
-        nint context = 0, stream = 0;
+        nint context = 0;
         CudaDriver.Check(CudaDriver.cuDeviceGet(&device, index));
         Capability = new Version(Attribute(device, DeviceAttribute.ComputeCapabilityMajor), Attribute(device, DeviceAttribute.ComputeCapabilityMinor));
         Multiprocessors = Attribute(device, DeviceAttribute.MultiprocessorCount);
@@ -35,14 +35,17 @@ internal unsafe class CudaDevice : IDisposable
         try
         {
             CudaDriver.Check(CudaDriver.cuCtxSetCurrent(context));
-            CudaDriver.Check(CudaDriver.cuStreamCreate(&stream, 1));
+            Stream = MakeStream();
+            SideStream = MakeStream();
+            _forked = MakeEvent(timing: false);
+            _joined = MakeEvent(timing: false);
         }
         catch
         {
+            ReleaseStreams();
             _ = CudaDriver.cuDevicePrimaryCtxRelease_v2(device);
             throw;
         }
-        Stream = stream;
     }
 
     /// <summary>A device of these sizes without a context.</summary>
@@ -50,6 +53,15 @@ internal unsafe class CudaDevice : IDisposable
         (Capability, Multiprocessors, SharedBytesPerBlock) = (capability, multiprocessors, sharedBytesPerBlock);
 
     public nint Stream { get; }
+
+    /// <summary>Where one kernel runs beside those of <see cref="Stream"/>, between <see cref="Fork"/> and <see cref="Join"/>; it has nothing to do otherwise.</summary>
+    public nint SideStream { get; }
+
+    /// <summary>
+    /// Whether the next kernel on <see cref="Stream"/> must not start before all work ahead of it has ended: its programmatic wait covers the kernel ahead of it on its
+    /// own stream, and nowhere is it said to cover a kernel of another stream whose event lies between the two.
+    /// </summary>
+    public bool StartsNextInOrder { get; set; }
 
     public Version Capability { get; }
 
@@ -163,23 +175,43 @@ internal unsafe class CudaDevice : IDisposable
         return ((long)free, (long)total);
     }
 
+    /// <summary>Lets the side stream go on once all work queued so far is done. Nothing happens in a rehearsal.</summary>
+    public virtual void Fork()
+    {
+        if (Rehearsal is not null) return;
+        RecordEvent(_forked);
+        CudaDriver.Check(CudaDriver.cuStreamWaitEvent(SideStream, _forked, 0));
+    }
+
+    /// <summary>Lets whatever is queued from now on start once the side stream's work is done too. Nothing happens in a rehearsal.</summary>
+    public virtual void Join()
+    {
+        if (Rehearsal is not null) return;
+        StartsNextInOrder = true;
+        CudaDriver.Check(CudaDriver.cuEventRecord(_joined, SideStream));
+        CudaDriver.Check(CudaDriver.cuStreamWaitEvent(Stream, _joined, 0));
+    }
+
     /// <summary>Waits for all queued work.</summary>
-    public virtual void Synchronize() => CudaDriver.Check(CudaDriver.cuStreamSynchronize(Stream));
+    public virtual void Synchronize()
+    {
+        CudaDriver.Check(CudaDriver.cuStreamSynchronize(Stream));
+        CudaDriver.Check(CudaDriver.cuStreamSynchronize(SideStream));
+    }
 
     /// <summary>Makes the calling thread use this device and waits for all queued work, before disposal: failures would only hide the error that led to it.</summary>
     public virtual void Settle()
     {
         _ = CudaDriver.cuCtxSetCurrent(_context);
         _ = CudaDriver.cuStreamSynchronize(Stream);
+        _ = CudaDriver.cuStreamSynchronize(SideStream);
     }
 
     /// <summary>An event; with <paramref name="timing"/> one that keeps the time.</summary>
-    public virtual nint CreateEvent(bool timing = false)
-    {
-        nint handle = 0;
-        CudaDriver.Check(CudaDriver.cuEventCreate(&handle, timing ? 0u : 2u));
-        return handle;
-    }
+    public virtual nint CreateEvent(bool timing = false) => MakeEvent(timing);
+
+    /// <summary>Makes an event happen once all work queued so far is done.</summary>
+    public virtual void RecordEvent(nint handle) => CudaDriver.Check(CudaDriver.cuEventRecord(handle, Stream));
 
     /// <summary>Waits for an event's work.</summary>
     public virtual void AwaitEvent(nint handle) => CudaDriver.Check(CudaDriver.cuEventSynchronize(handle));
@@ -199,7 +231,7 @@ internal unsafe class CudaDevice : IDisposable
         Release();
     }
 
-    /// <summary>Gives back all memory, the stream and the context.</summary>
+    /// <summary>Gives back all memory, the streams and the context.</summary>
     protected virtual void Release()
     {
         foreach (nint address in _deviceMemory.Keys) _ = CudaDriver.cuMemFree_v2(address);
@@ -207,8 +239,35 @@ internal unsafe class CudaDevice : IDisposable
         _deviceMemory.Clear();
         _pinnedMemory.Clear();
         Array.Clear(_used);
-        _ = CudaDriver.cuStreamDestroy_v2(Stream);
+        ReleaseStreams();
         _ = CudaDriver.cuDevicePrimaryCtxRelease_v2(_device);
+    }
+
+    private static nint MakeStream()
+    {
+        nint stream = 0;
+        CudaDriver.Check(CudaDriver.cuStreamCreate(&stream, 1));
+        return stream;
+    }
+
+    private static nint MakeEvent(bool timing)
+    {
+        nint handle = 0;
+        CudaDriver.Check(CudaDriver.cuEventCreate(&handle, timing ? 0u : 2u));
+        return handle;
+    }
+
+    // Those that were made.
+    private void ReleaseStreams()
+    {
+        foreach (nint handle in (ReadOnlySpan<nint>)[_forked, _joined])
+        {
+            if (handle != 0) _ = CudaDriver.cuEventDestroy_v2(handle);
+        }
+        foreach (nint stream in (ReadOnlySpan<nint>)[SideStream, Stream])
+        {
+            if (stream != 0) _ = CudaDriver.cuStreamDestroy_v2(stream);
+        }
     }
 
     private static string Words(MemoryUse use) => use switch

@@ -36,6 +36,11 @@ public sealed record CudaOptions
     /// </summary>
     internal double LeastTileUse { get; init; } = 0.85;
 
+    /// <summary>
+    /// Whether the attention of decodes runs beside that of prompts in steps that have both: null where it is expected to save time, true wherever it can, false nowhere.
+    /// </summary>
+    internal bool? SharesAttention { get; init; }
+
     /// <summary>The kernel for products of experts, where it serves; null for the one that suits the number of rows.</summary>
     internal ExpertKernel? ExpertKernel { get; init; }
 }

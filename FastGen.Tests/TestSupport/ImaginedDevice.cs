@@ -30,6 +30,9 @@ internal sealed unsafe class ImaginedDevice(Version capability, int multiprocess
     /// <summary>Events held.</summary>
     public HashSet<nint> Events { get; } = [];
 
+    /// <summary>How many launches a rehearsal had at each fork and at its join.</summary>
+    public List<(int Fork, int Join)> Forks { get; } = [];
+
     /// <summary>Called before anything is taken; throws to refuse it.</summary>
     public Action? Taking { get; set; }
 
@@ -101,6 +104,14 @@ internal sealed unsafe class ImaginedDevice(Version capability, int multiprocess
     public override void AwaitEvent(nint handle)
     {
     }
+
+    public override void RecordEvent(nint handle)
+    {
+    }
+
+    public override void Fork() => Forks.Add((Rehearsal?.Count ?? 0, -1));
+
+    public override void Join() => Forks[^1] = Forks[^1] with { Join = Rehearsal?.Count ?? 0 };
 
     public override void DestroyEvent(nint handle)
     {

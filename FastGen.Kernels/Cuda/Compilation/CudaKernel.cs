@@ -24,13 +24,16 @@ internal sealed unsafe class CudaKernel(CudaDevice device, KernelLibrary library
     /// <summary>Bytes of one thread's spills and local arrays.</summary>
     public int LocalBytes => Attribute(LocalBytesPerThread);
 
-    /// <summary>Queues the kernel. It may start before its predecessor ends: every kernel waits before it touches what others write.</summary>
-    public void Launch<T>(in T arguments, (int X, int Y, int Z) grid, int threads, int sharedBytes = 0, int cluster = 1, bool clusterAlongY = false)
+    /// <summary>
+    /// Queues the kernel. It may start before its predecessor ends: every kernel waits before it touches what others write. With <paramref name="beside"/> it goes to
+    /// the side stream, between the device's fork and join, and starts after all that was queued before the fork has ended.
+    /// </summary>
+    public void Launch<T>(in T arguments, (int X, int Y, int Z) grid, int threads, int sharedBytes = 0, int cluster = 1, bool clusterAlongY = false, bool beside = false)
         where T : unmanaged
     {
         if (device.Rehearsal is { } rehearsal)
         {
-            rehearsal.Add(new KernelLaunch(code, name, grid, threads, sharedBytes, cluster, clusterAlongY));
+            rehearsal.Add(new KernelLaunch(code, name, grid, threads, sharedBytes, cluster, clusterAlongY, beside));
             return;
         }
         if (!IsLoaded) Load();
@@ -40,8 +43,14 @@ internal sealed unsafe class CudaKernel(CudaDevice device, KernelLibrary library
             _sharedBytes = sharedBytes;
         }
         LaunchAttribute* attributes = stackalloc LaunchAttribute[2];
-        attributes[0] = new LaunchAttribute { Id = LaunchAttribute.ProgrammaticStreamSerialization, X = 1 };
-        attributes[1] = new LaunchAttribute { Id = LaunchAttribute.ClusterDimension, X = clusterAlongY ? 1 : (uint)cluster, Y = clusterAlongY ? (uint)cluster : 1, Z = 1 };
+        uint count = 0;
+        // Before compute capability 9.0 there is no programmatic launch, and there are no clusters.
+        if (device.HasProgrammaticLaunch)
+        {
+            // What an event of the other stream holds back starts when that has happened, without it.
+            if (!beside && !device.StartsNextInOrder) attributes[count++] = new LaunchAttribute { Id = LaunchAttribute.ProgrammaticStreamSerialization, X = 1 };
+            if (cluster > 1) attributes[count++] = new LaunchAttribute { Id = LaunchAttribute.ClusterDimension, X = clusterAlongY ? 1 : (uint)cluster, Y = clusterAlongY ? (uint)cluster : 1, Z = 1 };
+        }
         LaunchConfiguration configuration = new()
         {
             GridX = (uint)grid.X,
@@ -51,17 +60,16 @@ internal sealed unsafe class CudaKernel(CudaDevice device, KernelLibrary library
             BlockY = 1,
             BlockZ = 1,
             SharedBytes = (uint)sharedBytes,
-            Stream = device.Stream,
+            Stream = beside ? device.SideStream : device.Stream,
             Attributes = attributes,
-            AttributeCount = cluster > 1 ? 2u : 1u,
+            AttributeCount = count,
         };
-        // Before compute capability 9.0 there is no programmatic launch.
-        if (!device.HasProgrammaticLaunch) configuration.AttributeCount = 0;
         fixed (T* pointer = &arguments)
         {
             void* parameter = pointer;
             CudaDriver.Check(CudaDriver.cuLaunchKernelEx(&configuration, _function, &parameter, null));
         }
+        if (!beside) device.StartsNextInOrder = false;
     }
 
     private void Load()

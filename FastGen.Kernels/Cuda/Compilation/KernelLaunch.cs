@@ -14,4 +14,5 @@ internal readonly record struct KernelCode(string Source, KernelConstants Consta
 /// <param name="SharedBytes">Dynamic shared memory of a CTA.</param>
 /// <param name="Cluster">CTAs of a cluster, along x or y.</param>
 /// <param name="ClusterAlongY">Which.</param>
-internal readonly record struct KernelLaunch(KernelCode Code, string Kernel, (int X, int Y, int Z) Grid, int Threads, int SharedBytes, int Cluster, bool ClusterAlongY);
+/// <param name="Beside">Whether on the side stream.</param>
+internal readonly record struct KernelLaunch(KernelCode Code, string Kernel, (int X, int Y, int Z) Grid, int Threads, int SharedBytes, int Cluster, bool ClusterAlongY, bool Beside = false);

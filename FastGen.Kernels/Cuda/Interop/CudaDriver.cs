@@ -34,6 +34,7 @@ internal static unsafe partial class CudaDriver
     [LibraryImport(Library)] public static partial int cuStreamDestroy_v2(nint stream);
     [LibraryImport(Library)] public static partial int cuStreamSynchronize(nint stream);
     [LibraryImport(Library)] public static partial int cuStreamQuery(nint stream);
+    [LibraryImport(Library)] public static partial int cuStreamWaitEvent(nint stream, nint handle, uint flags);
     [LibraryImport(Library)] public static partial int cuEventCreate(nint* handle, uint flags);
     [LibraryImport(Library)] public static partial int cuEventDestroy_v2(nint handle);
     [LibraryImport(Library)] public static partial int cuEventRecord(nint handle, nint stream);

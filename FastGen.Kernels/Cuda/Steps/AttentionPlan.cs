@@ -36,6 +36,12 @@ internal sealed class AttentionPlan
     /// <summary>Tiles of all other sequences.</summary>
     public int TileCount { get; private set; }
 
+    /// <summary>Keys that the sequences with one new token see, added up.</summary>
+    public long SingleKeys { get; private set; }
+
+    /// <summary>Keys that the tiles see, added up; all rows of a tile meet as many as its last.</summary>
+    public long TileKeys { get; private set; }
+
     /// <summary>Offset of the tiles in the plan.</summary>
     public int TilesOffset => HeaderInts + _limits.Sequences;
 
@@ -45,7 +51,7 @@ internal sealed class AttentionPlan
     /// <summary>Plans <paramref name="batch"/> into <paramref name="target"/>. Groups that do not fit the split kernel go to tiles.</summary>
     public void Fill(RaggedBatch batch, Span<int> target, bool splitSingles)
     {
-        (SingleCount, TileCount) = (0, 0);
+        (SingleCount, TileCount, SingleKeys, TileKeys) = (0, 0, 0, 0);
         ReadOnlySpan<int> starts = batch.Starts;
         for (int sequence = 0; sequence < batch.SequenceCount; sequence++)
         {
@@ -53,12 +59,15 @@ internal sealed class AttentionPlan
             if (tokens == 1 && splitSingles)
             {
                 target[HeaderInts + SingleCount++] = sequence;
+                SingleKeys += batch.ContextLengths[sequence];
                 continue;
             }
             for (int row = (((tokens * _group) - 1) / _tileRows) * _tileRows; row >= 0; row -= _tileRows)
             {
-                // Ascending order of the negated context is descending order of the keys that the tile sees.
-                _lengths[TileCount] = -(batch.ContextLengths[sequence] - tokens + (Math.Min(row + _tileRows, tokens * _group) / _group));
+                int keys = batch.ContextLengths[sequence] - tokens + (Math.Min(row + _tileRows, tokens * _group) / _group);
+                TileKeys += keys;
+                // Ascending order of the negated number is descending order of the keys that the tile sees.
+                _lengths[TileCount] = -keys;
                 _tiles[TileCount++] = (sequence, row);
             }
         }

@@ -129,7 +129,7 @@ internal sealed unsafe class StepState : IDisposable
     }
 
     /// <summary>Marks the end of the step's work on the stream.</summary>
-    public void End(long ticket) => CudaDriver.Check(CudaDriver.cuEventRecord(_finished[ticket & 1], _device.Stream));
+    public void End(long ticket) => _device.RecordEvent(_finished[ticket & 1]);
 
     /// <summary>Waits for a step.</summary>
     public void Wait(long ticket)
