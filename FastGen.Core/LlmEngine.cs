@@ -61,17 +61,17 @@ public sealed partial class LlmEngine : IDisposable
         _runner = new ModelRunner(model, cache, new Activations(_backend, _shape, sizes.Limits));
         StepWarmUp.RunDecodes(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext);
         _blocks = new BlockAllocator(sizes.Blocks, options.BlockSize);
-        int stepTokens = sizes.Limits.Tokens, quietTokens = 0;
+        int stepTokens = sizes.Limits.Tokens, busyTokens = 0, quietTokens = 0;
         if (options.TokenBudget is null && options.Scheduler.SplitFuse)
         {
             Calibration = TokenBudgetCalibration.Measure(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext);
             if (options.Scheduler.TargetTimeBetweenTokens is { } target) _budgetController = new TokenBudgetController(Calibration, target, stepTokens);
-            else (stepTokens, quietTokens) = (Calibration.TokenBudget, Calibration.QuietTokenBudget);
+            else (stepTokens, busyTokens, quietTokens) = (Calibration.TokenBudget, Calibration.BusyTokenBudget, Calibration.QuietTokenBudget);
             Log.Calibrated(_logger, Calibration);
         }
         StepWarmUp.RunPrompts(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext, _budgetController?.Budget ?? stepTokens);
         int watermark = (int)Math.Ceiling(options.Watermark * sizes.Blocks);
-        _scheduler = new Scheduler(_blocks, new SchedulerLimits(stepTokens, options.MaxSequences, _shape.CacheWindow, watermark, quietTokens, options.Scheduler.SplitFuse));
+        _scheduler = new Scheduler(_blocks, new SchedulerLimits(stepTokens, options.MaxSequences, _shape.CacheWindow, watermark, quietTokens, busyTokens, options.Scheduler.SplitFuse));
         if (_budgetController is not null) _scheduler.TokenBudget = _budgetController.Budget;
         _steps = [new EngineStep(sizes.Limits), new EngineStep(sizes.Limits)];
         UpdateStatistics();

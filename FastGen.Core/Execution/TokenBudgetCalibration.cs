@@ -16,9 +16,9 @@ public readonly record struct CalibrationPoint(int Tokens, TimeSpan Duration)
 
 /// <summary>
 /// Measures steps of growing size, some decodes beside a prompt's chunk, and chooses token budgets from the curve (the choice that DeepSpeed-FastGen leaves to its
-/// user). Larger steps give more tokens a second, but every running request waits a whole step for its next token. So there are two:
-/// while long prompts queue up, the largest measured size that takes no longer than 26 ms, or less where less already reaches 98 % of the best throughput; else the smallest that reaches 90 %. The first is
-/// never below the second, whatever that takes.
+/// user). Larger steps give more tokens a second, but every running request waits a whole step for its next token. So there are three:
+/// the smallest measured size that reaches 90 % of the best throughput; while prompts queue up, the largest that takes no longer than 26 ms, and while they do so for seconds,
+/// no longer than 52 ms. None is larger than what reaches 98 % of the best throughput, and none below the one before, whatever that takes.
 /// </summary>
 /// <remarks>
 /// Sizes take turns, so that another load on the machine meets all alike. Such a load only ever adds time: a size counts with the lower quartile
@@ -39,7 +39,7 @@ public sealed class TokenBudgetCalibration
 
     private const int MostWithoutGain = 3;
 
-    private static readonly TimeSpan ShortStep = TimeSpan.FromMilliseconds(26), LongestStep = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan ShortStep = TimeSpan.FromMilliseconds(26), LongStep = TimeSpan.FromMilliseconds(52), LongestStep = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Time spent on steps after which no further turn begins: of the first turns, and of those that only steady the figures, so that a small model loads at once.</summary>
     private static readonly TimeSpan LongestMeasurement = TimeSpan.FromSeconds(2), LongestRefinement = TimeSpan.FromMilliseconds(250);
@@ -51,17 +51,21 @@ public sealed class TokenBudgetCalibration
         _curve = curve;
         double best = curve.Max(point => point.TokensPerSecond);
         int SmallestReaching(double share) => curve.First(point => point.TokensPerSecond >= share * best).Tokens;
-        QuietTokenBudget = SmallestReaching(QuietShare);
         // A size between two measured ones may take as long as the larger: products of a GPU come in tiles of rows.
-        int inShortStep = curve.LastOrDefault(point => point.Duration <= ShortStep, curve[0]).Tokens;
-        TokenBudget = Math.Max(QuietTokenBudget, Math.Min(SmallestReaching(BusyShare), inShortStep));
+        int Within(TimeSpan duration) => Math.Min(SmallestReaching(BusyShare), curve.LastOrDefault(point => point.Duration <= duration, curve[0]).Tokens);
+        QuietTokenBudget = SmallestReaching(QuietShare);
+        BusyTokenBudget = Math.Max(QuietTokenBudget, Within(ShortStep));
+        TokenBudget = Math.Max(BusyTokenBudget, Within(LongStep));
     }
 
     /// <summary>What was measured, by growing size.</summary>
     public IReadOnlyList<CalibrationPoint> Curve => _curve;
 
-    /// <summary>Tokens of a step while prompts queue up.</summary>
+    /// <summary>Tokens of a step while prompts queue up for seconds: the largest budget.</summary>
     public int TokenBudget { get; }
+
+    /// <summary>Tokens of a step while prompts queue up.</summary>
+    public int BusyTokenBudget { get; }
 
     /// <summary>Tokens of a step while few or none wait.</summary>
     public int QuietTokenBudget { get; }

@@ -14,8 +14,9 @@ internal readonly record struct ScheduledSequence(Sequence Sequence, int Tokens,
 /// <param name="CacheWindow">Tokens that the farthest-seeing layer sees; 0 for all.</param>
 /// <param name="WatermarkBlocks">Blocks that newcomers leave free for those who run.</param>
 /// <param name="QuietTokenBudget">Tokens a step while few or none wait; 0 for no difference.</param>
+/// <param name="BusyTokenBudget">Tokens a step while some wait, but not for long; 0 for no difference.</param>
 /// <param name="SplitFuse">False for whole prompts in steps of their own, while decodes wait; the budget must hold the longest.</param>
-internal sealed record SchedulerLimits(int TokenBudget, int MaxSequences, int CacheWindow = 0, int WatermarkBlocks = 0, int QuietTokenBudget = 0, bool SplitFuse = true);
+internal sealed record SchedulerLimits(int TokenBudget, int MaxSequences, int CacheWindow = 0, int WatermarkBlocks = 0, int QuietTokenBudget = 0, int BusyTokenBudget = 0, bool SplitFuse = true);
 
 /// <summary>
 /// Dynamic SplitFuse (DeepSpeed-FastGen, Holmes et al. 2024) in one loop: every step spends one token budget on sequences catching up, in the
@@ -29,8 +30,8 @@ internal sealed class Scheduler
     /// <summary>Prompt tokens a second by which a first token is due: the service target of DeepSpeed-FastGen. A prompt can be passed by shorter ones that come within its length over this.</summary>
     public const int PromptRate = 512;
 
-    /// <summary>Steps of waiting prompts from which on throughput counts for more than the time between tokens.</summary>
-    private const int BacklogSteps = 16;
+    /// <summary>Busy steps of waiting prompts from which on throughput counts for more than the time between tokens, and from which on for much more.</summary>
+    private const int BusySteps = 16, BacklogSteps = 32;
 
     /// <summary>Waiting sequences behind the first that are looked at in one step, so that a long queue costs a step nothing.</summary>
     private const int Lookahead = 16;
@@ -61,8 +62,15 @@ internal sealed class Scheduler
     /// Tokens that the next step may hold: the quiet budget, under which running requests get their tokens sooner, unless the prompts that wait fill many steps or
     /// decodes fill half of it.
     /// </summary>
-    public int StepBudget =>
-        _limits.QuietTokenBudget == 0 || WaitingTokens > BacklogSteps * (long)TokenBudget || RunningCount > _limits.QuietTokenBudget / 2 ? TokenBudget : Math.Min(TokenBudget, _limits.QuietTokenBudget);
+    public int StepBudget
+    {
+        get
+        {
+            int busy = _limits.BusyTokenBudget == 0 ? TokenBudget : Math.Min(TokenBudget, _limits.BusyTokenBudget), quiet = Math.Min(busy, _limits.QuietTokenBudget);
+            if (WaitingTokens > BacklogSteps * (long)busy || RunningCount > busy / 2 || quiet == 0) return TokenBudget;
+            return WaitingTokens > BusySteps * (long)busy || RunningCount > quiet / 2 ? busy : quiet;
+        }
+    }
 
     /// <summary>Tokens of all that wait.</summary>
     public long WaitingTokens { get; private set; }

@@ -23,6 +23,9 @@ internal sealed unsafe class CublasProducts : IDisposable
     /// <summary>output = input · weightᵀ, added to what it holds when <paramref name="accumulate"/>. False where cuBLASLt has no algorithm; a rehearsal takes it that there is one.</summary>
     public bool TryMultiply(Tensor output, Tensor input, Tensor weight, bool accumulate) => TryMultiply(output, input, weight, accumulate, Epilogue.None, 0);
 
+    /// <summary>Whether cuBLASLt has such an activation to follow a bias.</summary>
+    public static bool Activates(Activation activation) => EpilogueOf(activation) is not null;
+
     /// <summary>output = activation(input · weightᵀ + bias); without an activation, added to what it holds when <paramref name="accumulate"/>. The bias has the output's type.</summary>
     public bool TryMultiply(Tensor output, Tensor input, Tensor weight, Tensor bias, Activation activation, bool accumulate) =>
         EpilogueOf(activation) is { } epilogue && (!accumulate || activation == Activation.None) && TryMultiply(output, input, weight, accumulate, epilogue, bias.Data);

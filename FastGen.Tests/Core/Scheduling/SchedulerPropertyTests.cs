@@ -101,6 +101,20 @@ public sealed class SchedulerPropertyTests
     }
 
     [Test]
+    public void StepBudget_ByWhatWaits_HasThreeLevels()
+    {
+        Scheduler scheduler = new(new BlockAllocator(10_000, 16), new SchedulerLimits(TokenBudget: 200, MaxSequences: 40, QuietTokenBudget: 40, BusyTokenBudget: 100));
+        List<int> budgets = [];
+        for (int i = 0; i < 9; i++)
+        {
+            budgets.Add(scheduler.StepBudget);
+            scheduler.Add(new Sequence(new int[400], 500, 16));
+        }
+        Assert.That(budgets, Is.EqualTo((int[])[40, 40, 40, 40, 40, 100, 100, 100, 100]), "Sixteen busy steps are 1,600 tokens, 32 are 3,200.");
+        Assert.That((scheduler.WaitingTokens, scheduler.StepBudget), Is.EqualTo((3600, 200)));
+    }
+
+    [Test]
     public void Schedule_ThreeBlocksFiftyRequests_AllEnd()
     {
         BlockAllocator blocks = new(3, 4);
@@ -175,7 +189,7 @@ public sealed class SchedulerPropertyTests
             _blockSize = _random.Next(1, 9);
             int window = _random.Next(3) == 0 ? _random.Next(1, 30) : 0;
             _blocks = new BlockAllocator(_random.Next(3, 40), _blockSize);
-            _limits = new SchedulerLimits(splitFuse ? _random.Next(1, 40) : LongestSequence, _random.Next(1, 12), window, _random.Next(0, 3), splitFuse ? _random.Next(0, 20) : 0, splitFuse);
+            _limits = new SchedulerLimits(splitFuse ? _random.Next(1, 40) : LongestSequence, _random.Next(1, 12), window, _random.Next(0, 3), splitFuse ? _random.Next(0, 20) : 0, splitFuse ? _random.Next(0, 30) : 0, splitFuse);
             _budgetChanges = splitFuse && _random.Next(2) == 0;
             _hasDeadlines = _random.Next(2) == 0;
             _recomputeBeyond = _random.Next(3) == 0 ? _random.Next(1, LongestSequence) : 0;

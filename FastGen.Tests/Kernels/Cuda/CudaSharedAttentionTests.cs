@@ -64,7 +64,7 @@ public sealed class CudaSharedAttentionTests : CudaStepFixture
     public void AttentionAndProduct_SameStepAgain_GivesTheSameBits(int decodes, int context, int chunk, int heads, int kvHeads, int headDim)
     {
         const DType Type = DType.BF16;
-        const int Layers = 4, Outputs = 264;
+        const int Layers = 4, Outputs = 264, BlocksAtOnce = 100;
         int start = Math.Min(context, 1024), blocksEach = ((Math.Max(context, start + chunk) + 15) / 16) + 1, rows = decodes + chunk, columns = (heads + (2 * kvHeads)) * headDim;
         StepLimits limits = new(Tokens: Math.Max(rows, 2048), Sequences: decodes + 1, BlockSize: 16, blocksEach);
         Prepare(limits, heads, kvHeads, headDim, Type);
@@ -80,11 +80,12 @@ public sealed class CudaSharedAttentionTests : CudaStepFixture
         Tensor attended = Cuda.Allocate(Type, limits.Tokens, heads * headDim), weight = Cuda.AllocateWeights(Type, Outputs, heads * headDim);
         Fill(weight, 0.1f);
         RaggedBatch batch = new(limits);
+        for (int slot = 0; slot <= decodes; slot++) Introduce(slot);
         float[][] expected = [];
         for (int repetition = 0; repetition <= Repetitions; repetition++)
         {
             Cuda.SharesAttention = repetition > 0;
-            Compose(first: repetition == 0);
+            Compose();
             long ticket = Cuda.Submit(batch, Forward);
             Cuda.Collect(ticket, new int[batch.LogitRowCount]);
             float[][] values = [.. outputs.Select(output => Read(Cuda, output.WithRows(rows)))];
@@ -108,13 +109,25 @@ public sealed class CudaSharedAttentionTests : CudaStepFixture
             }
         }
 
-        void Compose(bool first)
+        // A step takes few new blocks.
+        void Introduce(int slot)
+        {
+            for (int first = 0; first < blocksEach; first += BlocksAtOnce)
+            {
+                batch.Clear();
+                if (first == 0) batch.SetSampling(slot, SamplingParameters.Greedy.ForSlot(0, 1));
+                for (int block = first; block < Math.Min(first + BlocksAtOnce, blocksEach); block++) batch.SetBlock(slot, block, blocks[slot][block]);
+                batch.AddSequence(slot, [1], 0, blocks[slot]);
+                batch.AddLogitRow();
+                Cuda.Collect(Cuda.Submit(batch, (_, _) => { }), new int[1]);
+            }
+        }
+
+        void Compose()
         {
             batch.Clear();
             for (int slot = 0; slot <= decodes; slot++)
             {
-                if (first) batch.SetSampling(slot, SamplingParameters.Greedy.ForSlot(0, 1));
-                for (int block = 0; first && block < blocksEach; block++) batch.SetBlock(slot, block, blocks[slot][block]);
                 if (slot < decodes) batch.AddSequence(slot, [1], context - 1, blocks[slot]);
                 else batch.AddSequence(slot, new int[chunk], start, blocks[slot]);
                 batch.AddLogitRow();
