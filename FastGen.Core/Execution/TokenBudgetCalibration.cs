@@ -18,7 +18,7 @@ public readonly record struct CalibrationPoint(int Tokens, TimeSpan Duration)
 /// Measures steps of growing size, some decodes beside a prompt's chunk, and chooses token budgets from the curve (the choice that DeepSpeed-FastGen leaves to its
 /// user). Larger steps give more tokens a second, but every running request waits a whole step for its next token. So there are three:
 /// the smallest measured size that reaches 90 % of the best throughput; while prompts queue up, the largest that takes no longer than 26 ms, and while they do so for seconds,
-/// no longer than 52 ms. None is larger than what reaches 98 % of the best throughput, and none below the one before, whatever that takes.
+/// no longer than 52 ms. None is larger than what reaches 98 % (the last 99.5 %) of the best throughput, and none below the one before, whatever that takes.
 /// </summary>
 /// <remarks>
 /// Sizes take turns, so that another load on the machine meets all alike. Such a load only ever adds time: a size counts with the lower quartile
@@ -28,8 +28,8 @@ public sealed class TokenBudgetCalibration
 {
     private const int SmallestStep = 64, LeastTurns = 3, MostTurns = 7;
 
-    /// <summary>Shares of the best throughput: enough while prompts queue up, and enough otherwise.</summary>
-    private const double BusyShare = 0.98, QuietShare = 0.90;
+    /// <summary>Shares of the best throughput that are enough for each budget.</summary>
+    private const double BacklogShare = 0.995, BusyShare = 0.98, QuietShare = 0.90;
 
     /// <summary>Decodes of a step, at most one in eight tokens, and the tokens that they and the chunk follow.</summary>
     private const int MostDecodes = 16, Context = 1024;
@@ -52,10 +52,10 @@ public sealed class TokenBudgetCalibration
         double best = curve.Max(point => point.TokensPerSecond);
         int SmallestReaching(double share) => curve.First(point => point.TokensPerSecond >= share * best).Tokens;
         // A size between two measured ones may take as long as the larger: products of a GPU come in tiles of rows.
-        int Within(TimeSpan duration) => Math.Min(SmallestReaching(BusyShare), curve.LastOrDefault(point => point.Duration <= duration, curve[0]).Tokens);
+        int Within(TimeSpan duration, double share) => Math.Min(SmallestReaching(share), curve.LastOrDefault(point => point.Duration <= duration, curve[0]).Tokens);
         QuietTokenBudget = SmallestReaching(QuietShare);
-        BusyTokenBudget = Math.Max(QuietTokenBudget, Within(ShortStep));
-        TokenBudget = Math.Max(BusyTokenBudget, Within(LongStep));
+        BusyTokenBudget = Math.Max(QuietTokenBudget, Within(ShortStep, BusyShare));
+        TokenBudget = Math.Max(BusyTokenBudget, Within(LongStep, BacklogShare));
     }
 
     /// <summary>What was measured, by growing size.</summary>
