@@ -101,11 +101,12 @@ public sealed partial class LlmEngine : IDisposable
     /// <summary>Queues a request. Safe to call from any thread.</summary>
     /// <param name="prompt">Token ids, at least one; special tokens are not added.</param>
     /// <param name="sampling">How to draw and when to end. Stop strings are the caller's to find; generation also ends at the context limit.</param>
+    /// <param name="isStreamed">Whether somebody reads the tokens as they come. While no such request has begun to answer, steps are as large as throughput wants.</param>
     /// <exception cref="ArgumentException">The prompt is empty or too long, holds an id outside the vocabulary, or a parameter is out of range.</exception>
     /// <exception cref="ObjectDisposedException">The engine was disposed.</exception>
     /// <exception cref="DeviceLostException">The device can no longer be used.</exception>
     /// <exception cref="GenerationException">The engine can no longer run.</exception>
-    public GenerationRequest Submit(ReadOnlySpan<int> prompt, SamplingParameters sampling)
+    public GenerationRequest Submit(ReadOnlySpan<int> prompt, SamplingParameters sampling, bool isStreamed = true)
     {
         ArgumentNullException.ThrowIfNull(sampling);
         sampling.Validate();
@@ -121,6 +122,7 @@ public sealed partial class LlmEngine : IDisposable
         request.Sequence = new Sequence(prompt, maxTokens, _blocks.BlockSize)
         {
             Request = request,
+            IsStreamed = isStreamed,
             Deadline = Stopwatch.GetTimestamp() + (prompt.Length * Stopwatch.Frequency / Scheduler.PromptRate),
             StopTokens = stopTokens,
             MinNewTokens = sampling.MinNewTokens,

@@ -136,7 +136,7 @@ public sealed partial class Pipeline : IDisposable
     /// <inheritdoc cref="GenerateAsync(Prompt, SamplingParameters, CancellationToken)"/>
     public async IAsyncEnumerable<GenerationPiece> StreamAsync(Prompt prompt, SamplingParameters? sampling = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        Generation generation = Start(prompt, sampling);
+        Generation generation = Start(prompt, sampling, isStreamed: true);
         using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(static state => ((Generation)state!).Cancel(), generation);
         try
         {
@@ -163,7 +163,7 @@ public sealed partial class Pipeline : IDisposable
         List<Generation> generations = [];
         try
         {
-            foreach (Prompt prompt in prompts) generations.Add(Start(prompt, sampling));
+            foreach (Prompt prompt in prompts) generations.Add(Start(prompt, sampling, isStreamed: false));
             return generations;
         }
         catch
@@ -173,7 +173,7 @@ public sealed partial class Pipeline : IDisposable
         }
     }
 
-    private Generation Start(Prompt prompt, SamplingParameters? sampling)
+    private Generation Start(Prompt prompt, SamplingParameters? sampling, bool isStreamed)
     {
         ArgumentNullException.ThrowIfNull(prompt);
         ObjectDisposedException.ThrowIf(_disposed != 0, this);
@@ -182,7 +182,7 @@ public sealed partial class Pipeline : IDisposable
         if (sampling.StopStrings.Count > 0 && Tokenizer is null) throw NoTokenizer($"{nameof(SamplingParameters.StopStrings)} need a text");
         IReadOnlyList<int> ids = prompt.TokenIds ?? Encode(prompt);
         StreamingDecoder? decoder = Tokenizer is null ? null : new StreamingDecoder(Tokenizer, sampling.StopStrings);
-        return new Generation(Engine.Submit(ids as int[] ?? [.. ids], sampling), decoder, sampling.StopStrings.Count > 0, sampling.LogProbabilities || sampling.TopLogProbabilities > 0);
+        return new Generation(Engine.Submit(ids as int[] ?? [.. ids], sampling, isStreamed), decoder, sampling.StopStrings.Count > 0, sampling.LogProbabilities || sampling.TopLogProbabilities > 0);
     }
 
     private static IEnumerable<Prompt> ToPrompts(IEnumerable<string> prompts)

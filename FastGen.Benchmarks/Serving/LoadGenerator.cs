@@ -80,7 +80,7 @@ internal sealed class LoadGenerator(ServingEngine serving)
         int[] prompt = workload.Prompt(plan, serving.Vocabulary);
         double[] times = new double[plan.OutputTokens];
         double sent = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        GenerationRequest request = serving.Engine.Submit(prompt, Sampling(plan.OutputTokens));
+        GenerationRequest request = serving.Engine.Submit(prompt, Sampling(plan.OutputTokens), workload.IsStreamed);
         for (int known = 0; known < times.Length;)
         {
             await request.WaitAsync(known).ConfigureAwait(false);

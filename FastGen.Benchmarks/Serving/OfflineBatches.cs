@@ -31,7 +31,7 @@ internal sealed class OfflineBatches(LoadGenerator generator, ResultFiles files,
         double best = 0;
         for (int i = 0; i < times; i++)
         {
-            Workload workload = new($"{prompt},{output}", [.. Enumerable.Range(0, count).Select(index => new RequestPlan(index, 0, prompt, output))], seed + i);
+            Workload workload = new($"{prompt},{output}", [.. Enumerable.Range(0, count).Select(index => new RequestPlan(index, 0, prompt, output))], seed + i) { IsStreamed = false };
             best = Math.Max(best, rate(generator.MeasureAsync(workload, count, isOpenLoop: false, StepPolicy.Default).GetAwaiter().GetResult().Requests));
         }
         return best;

@@ -14,6 +14,9 @@ internal sealed record Workload(string Name, IReadOnlyList<RequestPlan> Requests
     /// <summary>Share of the mean that one standard deviation is, in DeepSpeed-FastGen's benchmark.</summary>
     private const double LengthSpread = 0.3;
 
+    /// <summary>Whether tokens are read as they come; false for what an application gives at once and takes at the end.</summary>
+    public bool IsStreamed { get; init; } = true;
+
     /// <summary>Normally distributed lengths; without arrivals, for a closed loop.</summary>
     public static Workload Normal(int promptMean, int outputMean, int requests, int longestRequest, int seed)
     {

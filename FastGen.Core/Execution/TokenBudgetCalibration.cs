@@ -16,8 +16,8 @@ public readonly record struct CalibrationPoint(int Tokens, TimeSpan Duration)
 
 /// <summary>
 /// Measures steps of growing size, some decodes beside a prompt's chunk, and chooses token budgets from the curve (the choice that DeepSpeed-FastGen leaves to its
-/// user). Larger steps give more tokens a second, but every running request waits a whole step for its next token. So there are three:
-/// the smallest measured size that reaches 90 % of the best throughput; while prompts queue up, the largest that takes no longer than 26 ms, and while they do so for seconds,
+/// user). Larger steps give more tokens a second, but every running request waits a whole step for its next token. So there are three: while tokens are read as they come,
+/// the smallest measured size that reaches 90 % of the best throughput, or where many prompts wait the largest that takes no longer than 26 ms; else the largest that takes
 /// no longer than 52 ms. None is larger than what reaches 98 % (the last 99.5 %) of the best throughput, and none below the one before, whatever that takes.
 /// </summary>
 /// <remarks>
@@ -31,8 +31,8 @@ public sealed class TokenBudgetCalibration
     /// <summary>Shares of the best throughput that are enough for each budget.</summary>
     private const double BacklogShare = 0.995, BusyShare = 0.98, QuietShare = 0.90;
 
-    /// <summary>Decodes of a step, at most one in eight tokens, and the tokens that they and the chunk follow.</summary>
-    private const int MostDecodes = 16, Context = 1024;
+    /// <summary>Decodes of a step, at most one in eight tokens, and the context of each and of the middle of the chunk: a larger chunk then differs in nothing else.</summary>
+    private const int MostDecodes = 16, Context = 1536;
 
     /// <summary>Growth of throughput that a larger size should bring; when this many in a row do not, no larger ones are tried.</summary>
     private const double LeastGain = 1.01;
@@ -61,13 +61,13 @@ public sealed class TokenBudgetCalibration
     /// <summary>What was measured, by growing size.</summary>
     public IReadOnlyList<CalibrationPoint> Curve => _curve;
 
-    /// <summary>Tokens of a step while prompts queue up for seconds: the largest budget.</summary>
+    /// <summary>Tokens of a step while nobody reads tokens as they come: the largest budget.</summary>
     public int TokenBudget { get; }
 
-    /// <summary>Tokens of a step while prompts queue up.</summary>
+    /// <summary>Tokens of a step while tokens are read as they come and many prompts wait.</summary>
     public int BusyTokenBudget { get; }
 
-    /// <summary>Tokens of a step while few or none wait.</summary>
+    /// <summary>Tokens of a step while tokens are read as they come and few prompts wait.</summary>
     public int QuietTokenBudget { get; }
 
     /// <summary>
@@ -193,7 +193,7 @@ public sealed class TokenBudgetCalibration
         for (int slot = 0; slot <= decodes; slot++)
         {
             ReadOnlySpan<int> own = slot < decodes ? ids.AsSpan(slot, 1) : ids.AsSpan(decodes);
-            int position = Math.Min(Context, maxContext - own.Length);
+            int position = Math.Clamp(Context - (own.Length / 2), 0, maxContext - own.Length);
             batch.SetSampling(slot, SamplingParameters.Greedy.ForSlot(0, position + own.Length));
             batch.AddSequence(slot, own, position, blocks);
             batch.AddLogitRow();

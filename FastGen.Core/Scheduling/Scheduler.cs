@@ -13,8 +13,8 @@ internal readonly record struct ScheduledSequence(Sequence Sequence, int Tokens,
 /// <param name="MaxSequences">Sequences that run at once.</param>
 /// <param name="CacheWindow">Tokens that the farthest-seeing layer sees; 0 for all.</param>
 /// <param name="WatermarkBlocks">Blocks that newcomers leave free for those who run.</param>
-/// <param name="QuietTokenBudget">Tokens a step while few or none wait; 0 for no difference.</param>
-/// <param name="BusyTokenBudget">Tokens a step while some wait, but not for long; 0 for no difference.</param>
+/// <param name="QuietTokenBudget">Tokens a step while somebody reads tokens as they come; 0 for no difference.</param>
+/// <param name="BusyTokenBudget">The same while many prompts wait; 0 for no difference.</param>
 /// <param name="SplitFuse">False for whole prompts in steps of their own, while decodes wait; the budget must hold the longest.</param>
 internal sealed record SchedulerLimits(int TokenBudget, int MaxSequences, int CacheWindow = 0, int WatermarkBlocks = 0, int QuietTokenBudget = 0, int BusyTokenBudget = 0, bool SplitFuse = true);
 
@@ -30,8 +30,8 @@ internal sealed class Scheduler
     /// <summary>Prompt tokens a second by which a first token is due: the service target of DeepSpeed-FastGen. A prompt can be passed by shorter ones that come within its length over this.</summary>
     public const int PromptRate = 512;
 
-    /// <summary>Busy steps of waiting prompts from which on throughput counts for more than the time between tokens, and from which on for much more.</summary>
-    private const int BusySteps = 16, BacklogSteps = 32;
+    /// <summary>Busy steps of waiting prompts from which on throughput counts for more than the time between tokens.</summary>
+    private const int BacklogSteps = 16;
 
     /// <summary>Waiting sequences behind the first that are looked at in one step, so that a long queue costs a step nothing.</summary>
     private const int Lookahead = 16;
@@ -59,16 +59,16 @@ internal sealed class Scheduler
     public int TokenBudget { get; set; }
 
     /// <summary>
-    /// Tokens that the next step may hold: the quiet budget, under which running requests get their tokens sooner, unless the prompts that wait fill many steps or
-    /// decodes fill half of it.
+    /// Tokens that the next step may hold. While somebody waits for a next token it is the quiet budget, under which it comes sooner, or the busy one where the prompts that
+    /// wait fill many steps or decodes fill half of it; else all.
     /// </summary>
     public int StepBudget
     {
         get
         {
             int busy = _limits.BusyTokenBudget == 0 ? TokenBudget : Math.Min(TokenBudget, _limits.BusyTokenBudget), quiet = Math.Min(busy, _limits.QuietTokenBudget);
-            if (WaitingTokens > BacklogSteps * (long)busy || RunningCount > busy / 2 || quiet == 0) return TokenBudget;
-            return WaitingTokens > BusySteps * (long)busy || RunningCount > quiet / 2 ? busy : quiet;
+            if (quiet == 0 || RunningCount > busy / 2 || !IsStreaming()) return TokenBudget;
+            return WaitingTokens > BacklogSteps * (long)busy || RunningCount > quiet / 2 ? busy : quiet;
         }
     }
 
@@ -234,6 +234,15 @@ internal sealed class Scheduler
         sequence.Restart();
         _waiting.AddFirst(sequence.Node);
         WaitingTokens += sequence.PendingTokens;
+    }
+
+    private bool IsStreaming()
+    {
+        foreach (Sequence sequence in _running)
+        {
+            if (sequence.IsStreamed && sequence.NewTokens > 0) return true;
+        }
+        return false;
     }
 
     // The first token that no collected step computed sees the window that ends with it; what lies before is never read again.

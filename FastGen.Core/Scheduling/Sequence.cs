@@ -49,6 +49,9 @@ internal sealed class Sequence
 
     public int MinNewTokens { get; init; }
 
+    /// <summary>Whether somebody reads its tokens as they come, so that the time between them matters.</summary>
+    public bool IsStreamed { get; init; } = true;
+
     /// <summary>When its first token is due, on any clock that all sequences share: who waits is admitted in this order, and in order of arrival where it is equal.</summary>
     public long Deadline { get; set; }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Serves one model shape under the same closed loops by FastGen and by the peers that are present, one after another on one device.
 # usage: compare.sh RESULTS [LOADS]       LOADS: a file of loads (default: peers/loads.jsonl beside this script), or points as for `serve --points`
-#   SHAPE (llama3-8b), OURS_LIMIT (240), PEER_LIMIT (300): seconds; past the second, counted after its imports, a peer starts no further load
+#   SHAPE (llama3-8b), OURS_LIMIT (240), PEER_LIMIT (300): seconds; past the second, counted after its imports, a peer starts no further load;
+#   VLLM_LIMIT, DEEPSPEED_LIMIT, TRANSFORMERS_LIMIT: for one of them
 #   PEERS (vllm deepspeed transformers): who is compared; OFFLINE=1: afterwards batches that come at once, of ours and vLLM (40 s each more)
 #   VLLM_PYTHONPATH, DEEPSPEED_PYTHONPATH (and DS_PREBUILT), TRANSFORMERS_PYTHONPATH: folders of packages where they are not installed;
 #   a peer whose package cannot be found is left out. PYTHON (python3).
@@ -37,7 +38,8 @@ gzip -f "$results"/fastgen/{requests,steps}.jsonl 2>/dev/null
 
 # NAME PACKAGE FOLDER ARGUMENTS…: a peer, if Python finds its package.
 peer() {
-    local name=$1 package=$2 folder=$3 limit=${PEER_LIMIT:-300}
+    local name=$1 package=$2 folder=$3 own=${1^^}_LIMIT
+    local limit=${!own:-${PEER_LIMIT:-300}}
     shift 3
     [[ " ${PEERS:-vllm deepspeed transformers} " == *" $name "* ]] || return
     if ! PYTHONPATH=$folder "$python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$package') is None)"; then

@@ -86,10 +86,13 @@ public sealed class SchedulerPropertyTests
     }
 
     [Test]
-    public void StepBudget_PromptsQueueUp_IsTheWholeBudget()
+    public void StepBudget_PromptsQueueUpWhileTokensAreRead_IsTheWholeBudget()
     {
         Scheduler scheduler = new(new BlockAllocator(10_000, 16), new SchedulerLimits(TokenBudget: 100, MaxSequences: 40, QuietTokenBudget: 40));
         List<ScheduledSequence> step = [];
+        Sequence read = new(new int[10], 500, 16);
+        scheduler.Add(read);
+        Answer(scheduler, read);
         Sequence[] sequences = [.. Enumerable.Range(0, 5).Select(_ => new Sequence(new int[400], 500, 16))];
         foreach (Sequence sequence in sequences) scheduler.Add(sequence);
         Assert.That((scheduler.WaitingTokens, scheduler.StepBudget), Is.EqualTo((2000, 100)), "More than sixteen steps wait.");
@@ -101,17 +104,36 @@ public sealed class SchedulerPropertyTests
     }
 
     [Test]
-    public void StepBudget_ByWhatWaits_HasThreeLevels()
+    public void StepBudget_NobodyReadsTokens_IsTheLargest()
     {
         Scheduler scheduler = new(new BlockAllocator(10_000, 16), new SchedulerLimits(TokenBudget: 200, MaxSequences: 40, QuietTokenBudget: 40, BusyTokenBudget: 100));
-        List<int> budgets = [];
-        for (int i = 0; i < 9; i++)
+        Sequence unread = new(new int[10], 500, 16) { IsStreamed = false }, read = new(new int[10], 500, 16), waiting = new(new int[1700], 2000, 16);
+        List<int> budgets = [scheduler.StepBudget];
+        foreach (Sequence sequence in (Sequence[])[unread, read])
         {
+            scheduler.Add(sequence);
+            Answer(scheduler, sequence);
             budgets.Add(scheduler.StepBudget);
-            scheduler.Add(new Sequence(new int[400], 500, 16));
         }
-        Assert.That(budgets, Is.EqualTo((int[])[40, 40, 40, 40, 40, 100, 100, 100, 100]), "Sixteen busy steps are 1,600 tokens, 32 are 3,200.");
-        Assert.That((scheduler.WaitingTokens, scheduler.StepBudget), Is.EqualTo((3600, 200)));
+        scheduler.Add(waiting);
+        budgets.Add(scheduler.StepBudget);
+        scheduler.Retire(read);
+        budgets.Add(scheduler.StepBudget);
+        Assert.That(budgets, Is.EqualTo((int[])[200, 200, 40, 100, 200]), "Nobody is there; one answers, but is not read; one is read; more than sixteen busy steps wait; nobody reads again.");
+    }
+
+    // Runs its prompt and draws a token.
+    private static void Answer(Scheduler scheduler, Sequence sequence)
+    {
+        List<ScheduledSequence> step = [];
+        scheduler.Schedule(step, mayPreempt: true);
+        foreach ((Sequence scheduled, int tokens, bool draws) in step) scheduled.Submitted(tokens, draws);
+        foreach ((Sequence scheduled, _, bool draws) in step)
+        {
+            if (draws) scheduled.EndDraw(1);
+        }
+        scheduler.Collected(step);
+        Assert.That(sequence.NewTokens, Is.GreaterThan(0));
     }
 
     [Test]
