@@ -17,8 +17,9 @@ public readonly record struct CalibrationPoint(int Tokens, TimeSpan Duration)
 /// <summary>
 /// Measures steps of growing size, some decodes beside a prompt's chunk, and chooses token budgets from the curve (the choice that DeepSpeed-FastGen leaves to its
 /// user). Larger steps give more tokens a second, but every running request waits a whole step for its next token. So there are three: while tokens are read as they come,
-/// the smallest measured size that reaches 90 % of the best throughput, or where many prompts wait the largest that takes no longer than 26 ms; else the largest that takes
-/// no longer than 52 ms. None is larger than what reaches 98 % (the last 99.5 %) of the best throughput, and none below the one before, whatever that takes.
+/// the smallest measured size that reaches 90 % of the best throughput, or where many prompts wait the smallest that reaches 98 %, but none that takes longer than
+/// 26 ms; else the largest that takes no longer than 52 ms, as long as it reaches 97 %: the fewer steps, the less often decodes read their contexts.
+/// None is below the one before, whatever that takes.
 /// </summary>
 /// <remarks>
 /// Sizes take turns, so that another load on the machine meets all alike. Such a load only ever adds time: a size counts with the lower quartile
@@ -29,7 +30,7 @@ public sealed class TokenBudgetCalibration
     private const int SmallestStep = 64, LeastTurns = 3, MostTurns = 7;
 
     /// <summary>Shares of the best throughput that are enough for each budget.</summary>
-    private const double BacklogShare = 0.995, BusyShare = 0.98, QuietShare = 0.90;
+    private const double BacklogShare = 0.97, BusyShare = 0.98, QuietShare = 0.90;
 
     /// <summary>Decodes of a step, at most one in eight tokens, and the context of each and of the middle of the chunk: a larger chunk then differs in nothing else.</summary>
     private const int MostDecodes = 16, Context = 1536;
@@ -52,10 +53,10 @@ public sealed class TokenBudgetCalibration
         double best = curve.Max(point => point.TokensPerSecond);
         int SmallestReaching(double share) => curve.First(point => point.TokensPerSecond >= share * best).Tokens;
         // A size between two measured ones may take as long as the larger: products of a GPU come in tiles of rows.
-        int Within(TimeSpan duration, double share) => Math.Min(SmallestReaching(share), curve.LastOrDefault(point => point.Duration <= duration, curve[0]).Tokens);
+        CalibrationPoint Largest(TimeSpan duration, double share) => curve.LastOrDefault(point => point.Duration <= duration && point.TokensPerSecond >= share * best, curve[0]);
         QuietTokenBudget = SmallestReaching(QuietShare);
-        BusyTokenBudget = Math.Max(QuietTokenBudget, Within(ShortStep, BusyShare));
-        TokenBudget = Math.Max(BusyTokenBudget, Within(LongStep, BacklogShare));
+        BusyTokenBudget = Math.Max(QuietTokenBudget, Math.Min(SmallestReaching(BusyShare), Largest(ShortStep, share: 0).Tokens));
+        TokenBudget = Math.Max(BusyTokenBudget, Largest(LongStep, BacklogShare).Tokens);
     }
 
     /// <summary>What was measured, by growing size.</summary>
