@@ -51,10 +51,22 @@ internal static class Charts
     public static void Legend(Plot plot, Alignment alignment, Orientation orientation = Orientation.Vertical)
     {
         plot.ShowLegend(alignment, orientation);
-        plot.Legend.FontSize = 12;
-        plot.Legend.BackgroundColor = Colors.White.WithAlpha(0.85);
-        plot.Legend.ShadowColor = Colors.Transparent;
-        plot.Legend.OutlineColor = Colors.Black.WithAlpha(0.2);
+        Style(plot.Legend);
+    }
+
+    /// <summary>A legend to the right of the panel, for more than fits into it.</summary>
+    public static void LegendBeside(Plot plot)
+    {
+        plot.ShowLegend(Edge.Right);
+        Style(plot.Legend);
+    }
+
+    private static void Style(ScottPlot.Legend legend)
+    {
+        legend.FontSize = 12;
+        legend.BackgroundColor = Colors.White.WithAlpha(0.85);
+        legend.ShadowColor = Colors.Transparent;
+        legend.OutlineColor = Colors.Black.WithAlpha(0.2);
     }
 
     /// <summary>Fits the vertical axis to the data, from 0 up, with room above for a legend of <paramref name="entries"/>.</summary>

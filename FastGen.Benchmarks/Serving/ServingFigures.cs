@@ -6,7 +6,7 @@ namespace FastGen.Benchmarks.Serving;
 /// <summary>The figures of a sweep: a panel for each workload, a colour for each engine. Workloads are those of the first series.</summary>
 internal sealed class ServingFigures(string folder, IReadOnlyList<RunSummary> series)
 {
-    private const int PanelWidth = 620, PanelHeight = 440;
+    private const int PanelWidth = 620, WidePanelWidth = 760, PanelHeight = 440;
 
     private readonly string[] _workloads = [.. series[0].Points.Select(point => point.Workload).Distinct()];
     private readonly string _loadName = series[0].Points[0].IsOpenLoop ? "requests sent a second" : "clients";
@@ -67,13 +67,13 @@ internal sealed class ServingFigures(string folder, IReadOnlyList<RunSummary> se
                         Charts.Line(plot, series[i].Of(workload).Select(point => (Math.Log2(point.Load), point[target.Field])), $"{series[i].Label}, {target.TokenRate} tokens/s", Charts.Tone(Charts.ColorOf(i), tone), MarkerOf(tone++));
                     }
                 }
-                Charts.FromZero(plot, series.Count * rule.Count());
+                Charts.FromZero(plot, entries: 0);
                 Charts.LoadAxis(plot, series.SelectMany(each => each.Of(workload)).Select(point => point.Load));
-                Charts.Legend(plot, Alignment.UpperLeft);
+                Charts.LegendBeside(plot);
                 panels.Add(plot);
             }
         }
-        Charts.Save(Path.Combine(folder, "effective_throughput"), panels, 3, PanelWidth, PanelHeight);
+        Charts.Save(Path.Combine(folder, "effective_throughput"), panels, 3, WidePanelWidth, PanelHeight);
     }
 
     private void SavePercentiles()
@@ -89,6 +89,8 @@ internal sealed class ServingFigures(string folder, IReadOnlyList<RunSummary> se
                 {
                     for (int j = 0; j < LoadPoint.Percentiles.Count; j++)
                     {
+                        // Of several engines the ends are enough.
+                        if (series.Count > 1 && j > 0 && j < LoadPoint.Percentiles.Count - 1) continue;
                         string name = LoadPoint.Percentiles[j].Name;
                         (double X, double Y)[] points = [.. series[i].Of(workload).Select(point => (point.Load, point[field + name]))];
                         shown.AddRange(points.Select(point => point.Y));
@@ -96,12 +98,12 @@ internal sealed class ServingFigures(string folder, IReadOnlyList<RunSummary> se
                     }
                 }
                 Charts.LoadAxis(plot, series.SelectMany(each => each.Of(workload)).Select(point => point.Load));
-                Charts.TimeAxis(plot, shown, LoadPoint.Percentiles.Count * series.Count);
-                Charts.Legend(plot, Alignment.UpperLeft);
+                Charts.TimeAxis(plot, shown, entries: 0);
+                Charts.LegendBeside(plot);
                 panels.Add(plot);
             }
         }
-        Charts.Save(Path.Combine(folder, "percentiles"), panels, 2, PanelWidth, PanelHeight);
+        Charts.Save(Path.Combine(folder, "percentiles"), panels, 2, WidePanelWidth, PanelHeight);
     }
 
     private static MarkerShape MarkerOf(int tone) => tone switch
