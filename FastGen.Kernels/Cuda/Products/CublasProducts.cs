@@ -3,19 +3,22 @@ using FastGen.Kernels.Cuda.Interop;
 
 namespace FastGen.Kernels.Cuda.Products;
 
-/// <summary>Products by cuBLASLt. The algorithm for each shape is chosen once, and kept on disk.</summary>
+/// <summary>Products by cuBLASLt: its first proposal, or for numbers of rows that steps are filled to the fastest of several, chosen once and kept on disk.</summary>
 internal sealed unsafe class CublasProducts : IDisposable
 {
     private const int HeuristicsAsked = 8;
     private const long WorkspaceBytes = 64L << 20;
-    private const int TimedRows = 128;
-    private const int TimedTurns = 3, TimedRuns = 2;
+    private const int FewRows = 128;
+    private const int MostPlans = 4096;
+    private const int TimedTurns = 4;
+
+    // Of the time of cuBLASLt's first proposal: what takes more is not worth leaving it for.
+    private const float WorthLeaving = 0.97f;
 
     private readonly CudaDevice _device;
     private readonly CudaScratch _scratch;
     private readonly ProductChoices _choices;
     private readonly Dictionary<ProductShape, Plan?> _plans = [];
-    private readonly Dictionary<ProductShape, MatmulHeuristic> _timed = [];
     private nint _handle, _workspace;
 
     public CublasProducts(CudaDevice device, CudaScratch scratch, ProductChoices choices) => (_device, _scratch, _choices) = (device, scratch, choices);
@@ -32,8 +35,7 @@ internal sealed unsafe class CublasProducts : IDisposable
 
     public void Dispose()
     {
-        foreach (Plan? plan in _plans.Values) plan?.Dispose();
-        _plans.Clear();
+        ForgetPlans();
         if (_handle != 0) _ = CublasLt.cublasLtDestroy(_handle);
         _handle = 0;
     }
@@ -42,18 +44,22 @@ internal sealed unsafe class CublasProducts : IDisposable
     {
         if (_device.Rehearsal is not null) return true;
         ProductShape shape = new(input.Rows, weight.Rows, weight.Columns, weight.Type, output.Type, epilogue);
-        if (!_plans.TryGetValue(shape, out Plan? plan)) _plans[shape] = plan = Choose(shape, weight.Data, input.Data, bias);
+        if (!_plans.TryGetValue(shape, out Plan? plan))
+        {
+            if (_plans.Count == MostPlans) ForgetPlans();
+            _plans[shape] = plan = Choose(shape, weight.Data, input.Data, bias);
+        }
         if (plan is null) return false;
         if (epilogue != Epilogue.None) plan.SetBias(bias);
-        int status = Run(plan, plan.Algorithm, weight.Data, input.Data, output.Data, accumulate ? 1 : 0);
-        if (status != 0)
-        {
-            // The algorithm was timed for another number of rows of the bucket and does not take this one.
-            plan.Algorithm = plan.FirstProposal;
-            status = Run(plan, plan.Algorithm, weight.Data, input.Data, output.Data, accumulate ? 1 : 0);
-        }
-        CublasLt.Check(status, nameof(CublasLt.cublasLtMatmul));
+        CublasLt.Check(Run(plan, plan.Algorithm, weight.Data, input.Data, output.Data, accumulate ? 1 : 0), nameof(CublasLt.cublasLtMatmul));
         return true;
+    }
+
+    // What is queued no longer needs them.
+    private void ForgetPlans()
+    {
+        foreach (Plan? plan in _plans.Values) plan?.Dispose();
+        _plans.Clear();
     }
 
     private static Epilogue? EpilogueOf(Activation activation) => activation switch
@@ -72,12 +78,8 @@ internal sealed unsafe class CublasProducts : IDisposable
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a storage type."),
     };
 
-    // Rows that share one timing: beyond some, the choice hardly depends on them.
-    private static int Bucket(int rows)
-    {
-        int step = rows <= 1024 ? 128 : rows <= 4096 ? 512 : 2048;
-        return (rows + step - 1) / step * step;
-    }
+    // Numbers of rows that are timed: the sizes that steps are filled to. What is the fastest for one of them may be slow for its neighbours, whose tiles end elsewhere.
+    private static bool IsTimed(int rows) => rows > FewRows && rows % (rows <= 1024 ? 128 : rows <= 4096 ? 512 : 2048) == 0;
 
     private int Run(Plan plan, MatmulHeuristic algorithm, nint weight, nint input, nint output, float beta)
     {
@@ -85,18 +87,16 @@ internal sealed unsafe class CublasProducts : IDisposable
         return CublasLt.cublasLtMatmul(_handle, plan.Operation, &alpha, weight, plan.Weight, input, plan.Input, &beta, output, plan.Output, output, plan.Output, &algorithm, _workspace, (nuint)WorkspaceBytes, _device.Stream);
     }
 
-    // The fastest of cuBLASLt's proposals on the data at hand, timed once for a bucket of rows. Few rows keep its first: alone they would be
-    // timed from the cache.
+    // The fastest of cuBLASLt's proposals, timed once for a shape of these rows; of others, and of few rows, its first.
     private MatmulHeuristic Fastest(Plan plan, ProductShape shape, ReadOnlySpan<MatmulHeuristic> proposals, nint weight, nint input)
     {
-        ProductShape bucket = shape with { Rows = Bucket(shape.Rows) };
-        if (shape.Rows <= TimedRows || proposals.Length == 1) return proposals[0];
-        if (_timed.TryGetValue(bucket, out MatmulHeuristic chosen)) return chosen;
+        if (!IsTimed(shape.Rows) || proposals.Length == 1) return proposals[0];
         MatmulHeuristic[] candidates = proposals.ToArray();
-        return _timed[bucket] = candidates[_choices.GetOrAdd($"cuBLASLt {bucket}", candidates.Length, () => Time(plan, shape, candidates, weight, input))];
+        return candidates[_choices.GetOrAdd($"cuBLASLt from memory {shape}", candidates.Length, () => Time(plan, shape, candidates, weight, input))];
     }
 
-    // Index of the fastest on the data at hand. They take turns and each counts with its best, so that what disturbs one turn decides nothing.
+    // Index of the fastest on the data at hand. In a step weights come from memory, so each run has the cache emptied before it: by clearing the workspace. The candidates
+    // take turns and each counts with its best, so that what disturbs one turn decides nothing.
     private int Time(Plan plan, ProductShape shape, MatmulHeuristic[] candidates, nint weight, nint input)
     {
         nint target = _scratch.Get(ScratchUse.Timing, (long)shape.Rows * shape.Outputs * shape.Out.Size()), start = 0, end = 0;
@@ -109,15 +109,14 @@ internal sealed unsafe class CublasProducts : IDisposable
             {
                 for (int candidate = 0; candidate < candidates.Length; candidate++)
                 {
-                    MatmulHeuristic proposal = candidates[candidate];
-                    if (Run(plan, proposal, weight, input, target, 0) != 0) continue;
+                    CudaDriver.Check(CudaDriver.cuMemsetD8Async(_workspace, 0, (nuint)WorkspaceBytes, _device.Stream));
                     _device.RecordEvent(start);
-                    for (int i = 0; i < TimedRuns; i++) _ = Run(plan, proposal, weight, input, target, 0);
+                    int status = Run(plan, candidates[candidate], weight, input, target, 0);
                     _device.RecordEvent(end);
                     _device.AwaitEvent(end);
                     float milliseconds = 0;
                     CudaDriver.Check(CudaDriver.cuEventElapsedTime(&milliseconds, start, end));
-                    best[candidate] = Math.Min(best[candidate], milliseconds);
+                    if (status == 0) best[candidate] = Math.Min(best[candidate], milliseconds);
                 }
             }
         }
@@ -126,7 +125,8 @@ internal sealed unsafe class CublasProducts : IDisposable
             _device.DestroyEvent(start);
             _device.DestroyEvent(end);
         }
-        return Array.IndexOf(best, best.Min());
+        int fastest = Array.IndexOf(best, best.Min());
+        return best[fastest] < WorthLeaving * best[0] ? fastest : 0;
     }
 
     private Plan? Choose(ProductShape shape, nint weight, nint input, nint bias)
@@ -154,7 +154,6 @@ internal sealed unsafe class CublasProducts : IDisposable
                 plan.Dispose();
                 return null;
             }
-            plan.FirstProposal = found[0];
             plan.Algorithm = Fastest(plan, shape, new ReadOnlySpan<MatmulHeuristic>(found, count), weight, input);
             return plan;
         }
@@ -213,8 +212,6 @@ internal sealed unsafe class CublasProducts : IDisposable
         public nint Output { get; }
 
         public MatmulHeuristic Algorithm { get; set; }
-
-        public MatmulHeuristic FirstProposal { get; set; }
 
         /// <summary>The bias of the next product.</summary>
         public void SetBias(nint bias) => CublasLt.Check(CublasLt.cublasLtMatmulDescSetAttribute(Operation, CublasLt.DescriptorBiasPointer, &bias, (nuint)sizeof(nint)));
