@@ -225,7 +225,7 @@ public sealed partial class Pipeline : IDisposable
         {
             Tokenizer? tokenizer = options.Tokenizer ?? TokenizerLoader.TryLoad(modelPath);
             LoadedModel model = ModelLoader.Load(modelPath, backend, new ModelLoadOptions { WeightType = options.DType, Progress = progress, Logger = logger }, cancellationToken);
-            engine = new LlmEngine(model.Model, model.Generation.EndOfSequenceIds, options.Engine, logger);
+            engine = new LlmEngine(model.Model, model.Generation.EndOfSequenceIds, options.Engine, logger, cancellationToken);
             return new Pipeline(backend, model, tokenizer, new Lazy<ChatTemplate?>(() => ChatTemplate.Load(modelPath)), engine);
         }
         catch

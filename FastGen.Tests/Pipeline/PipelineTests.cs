@@ -279,6 +279,13 @@ public sealed class PipelineTests
         await Assert.CatchAsync<OperationCanceledException>(() => Pipeline.LoadAsync(DefaultModel.Folder, progress: new Canceller(source), cancellationToken: source.Token));
     }
 
+    [Test]
+    public async Task LoadAsync_CancelledOnceTheWeightsAreThere_EndsBeforeCalibration()
+    {
+        using CancellationTokenSource source = new();
+        await Assert.CatchAsync<OperationCanceledException>(() => Pipeline.LoadAsync(DefaultModel.Folder, new PipelineOptions { Device = ComputeDevice.Cpu }, new Canceller(source, atEnd: true), source.Token));
+    }
+
     /// <summary>Every id is a letter and the first byte of a character that never ends.</summary>
     private sealed class HalfCharacters : Tokenizer
     {
@@ -294,8 +301,11 @@ public sealed class PipelineTests
         public void Report(Models.LoadProgress value) => seen.Add(value);
     }
 
-    private sealed class Canceller(CancellationTokenSource source) : IProgress<Models.LoadProgress>
+    private sealed class Canceller(CancellationTokenSource source, bool atEnd = false) : IProgress<Models.LoadProgress>
     {
-        public void Report(Models.LoadProgress value) => source.Cancel();
+        public void Report(Models.LoadProgress value)
+        {
+            if (!atEnd || value.BytesLoaded == value.TotalBytes) source.Cancel();
+        }
     }
 }
