@@ -225,6 +225,8 @@ public sealed class PipelineTests
         Assert.That(() => _pipeline.Generate(new int[] { 1, 999_999 }), Throws.ArgumentException.With.Message.Contains("999999"));
         Assert.That(() => _pipeline.Generate(Array.Empty<int>()), Throws.ArgumentException.With.Message.Contains("empty"));
         Assert.That(() => _pipeline.Generate("Once", Short with { TopK = -3 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("TopK").And.Message.Contains("-3"));
+        Assert.That(() => _pipeline.Generate("Once", Short with { Temperature = float.PositiveInfinity }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("Temperature must be a finite number"));
+        Assert.That(() => _pipeline.Generate("Once", Short with { StopStrings = [null!] }), Throws.ArgumentException.With.Message.Contains("StopStrings[0] is null"));
         Assert.That(() => _pipeline.Generate("Once", Short with { StopStrings = [""] }), Throws.ArgumentException.With.Message.Contains("StopStrings").And.Message.Contains("empty"));
         string[] prompts = ["Once", string.Concat(Enumerable.Repeat("Once upon a time ", 2000))];
         Assert.That(() => _pipeline.Generate(prompts, Short), Throws.ArgumentException.With.Message.Contains(_pipeline.Engine.MaxContext.ToString(System.Globalization.CultureInfo.InvariantCulture)));
