@@ -3,12 +3,12 @@ namespace FastGen;
 /// <summary>Sizes of an engine. What is null is chosen at load.</summary>
 public sealed record EngineOptions
 {
-    /// <summary>Longest sequence in tokens, prompt and output together; null takes what the model was made for.</summary>
+    /// <summary>Longest sequence in tokens, prompt and output together, 2 at least; null takes what the model was made for.</summary>
     public int? MaxContext { get; init; }
 
     /// <summary>
-    /// Tokens in one step, decode tokens and prompt chunks together; null measures the device at load (see <see cref="TokenBudgetCalibration"/>) and takes fewer while no
-    /// prompts queue up, or follows <see cref="SchedulerOptions.TargetTimeBetweenTokens"/>.
+    /// Tokens in one step, decode tokens and prompt chunks together; null measures the device at load (see <see cref="TokenBudgetCalibration"/>) and takes fewer while
+    /// tokens are read as they come, or follows <see cref="SchedulerOptions.TargetTimeBetweenTokens"/>.
     /// </summary>
     public int? TokenBudget { get; init; }
 
@@ -35,7 +35,7 @@ public sealed record EngineOptions
     /// <exception cref="ArgumentException">Two options contradict each other.</exception>
     public void Validate()
     {
-        Require(MaxContext is null or > 0, nameof(MaxContext), MaxContext, "1 or more, or null");
+        Require(MaxContext is null or > 1, nameof(MaxContext), MaxContext, "2 or more (a token of the prompt and a new one), or null");
         Require(TokenBudget is null or (> 0 and <= 1 << 20), nameof(TokenBudget), TokenBudget, $"from 1 to {1 << 20}, or null");
         Require(MaxSequences is > 0 and <= 1 << 16, nameof(MaxSequences), MaxSequences, $"from 1 to {1 << 16}");
         Require(CacheTokens is null or > 0, nameof(CacheTokens), CacheTokens, "1 or more, or null");

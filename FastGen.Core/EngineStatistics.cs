@@ -1,6 +1,9 @@
 namespace FastGen;
 
-/// <summary>A snapshot of an engine's state and of what it has done since it was made.</summary>
+/// <summary>
+/// A snapshot of an engine's state and of what it has done since it was made, taken after each step: a request that ended in the step that runs may still be counted,
+/// with its blocks, when its caller has the result.
+/// </summary>
 public readonly record struct EngineStatistics
 {
     /// <summary>Requests that run.</summary>

@@ -38,9 +38,11 @@ public sealed partial class LlmEngine : IDisposable
     /// <param name="stopTokens">Token ids that end generation unless a request says otherwise.</param>
     /// <param name="options">Sizes; null for defaults.</param>
     /// <param name="logger">Where choices and failures are logged; null for nowhere.</param>
+    /// <param name="cancellationToken">Ends warm-up and calibration between two of their steps; the backend is then good for nothing but its disposal.</param>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of range, or asks for more than the model has.</exception>
     /// <exception cref="ArgumentException">Two options contradict each other.</exception>
-    public LlmEngine(CausalLM model, IReadOnlyList<int> stopTokens, EngineOptions? options = null, ILogger? logger = null)
+    /// <exception cref="OperationCanceledException">Cancelled before the engine was ready.</exception>
+    public LlmEngine(CausalLM model, IReadOnlyList<int> stopTokens, EngineOptions? options = null, ILogger? logger = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(stopTokens);
@@ -59,17 +61,17 @@ public sealed partial class LlmEngine : IDisposable
         KvCache cache = new(_backend, _shape, _backend.PrecisionFor(_shape.WeightType).KvCache, sizes.Blocks, options.BlockSize);
         _backend.Prepare(_shape, sizes.Limits);
         _runner = new ModelRunner(model, cache, new Activations(_backend, _shape, sizes.Limits));
-        StepWarmUp.RunDecodes(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext);
+        StepWarmUp.RunDecodes(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext, cancellationToken);
         _blocks = new BlockAllocator(sizes.Blocks, options.BlockSize);
         int stepTokens = sizes.Limits.Tokens, busyTokens = 0, quietTokens = 0;
         if (options.TokenBudget is null && options.Scheduler.SplitFuse)
         {
-            Calibration = TokenBudgetCalibration.Measure(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext);
+            Calibration = TokenBudgetCalibration.Measure(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext, cancellationToken);
             if (options.Scheduler.TargetTimeBetweenTokens is { } target) _budgetController = new TokenBudgetController(Calibration, target, stepTokens);
             else (stepTokens, busyTokens, quietTokens) = (Calibration.TokenBudget, Calibration.BusyTokenBudget, Calibration.QuietTokenBudget);
             Log.Calibrated(_logger, Calibration);
         }
-        StepWarmUp.RunPrompts(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext, _budgetController?.Budget ?? stepTokens);
+        StepWarmUp.RunPrompts(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext, _budgetController?.Budget ?? stepTokens, cancellationToken);
         int watermark = (int)Math.Ceiling(options.Watermark * sizes.Blocks);
         _scheduler = new Scheduler(_blocks, new SchedulerLimits(stepTokens, options.MaxSequences, _shape.CacheWindow, watermark, quietTokens, busyTokens, options.Scheduler.SplitFuse));
         if (_budgetController is not null) _scheduler.TokenBudget = _budgetController.Budget;

@@ -13,11 +13,11 @@ public static partial class ModelLoader
     /// <param name="folder">The model folder. Nothing in it is executed.</param>
     /// <param name="backend">Where the weights go; they are freed with it.</param>
     /// <param name="options">How to load; null for the defaults.</param>
-    /// <param name="cancellation">Stops loading between chunks.</param>
+    /// <param name="cancellationToken">Stops loading between chunks.</param>
     /// <exception cref="ModelLoadException">A file is missing or broken; the message names it and the remedy.</exception>
     /// <exception cref="UnsupportedModelException">The model needs something that is not supported; the message names it.</exception>
     /// <exception cref="OperationCanceledException">Loading was cancelled.</exception>
-    public static LoadedModel Load(string folder, IBackend backend, ModelLoadOptions? options = null, CancellationToken cancellation = default)
+    public static LoadedModel Load(string folder, IBackend backend, ModelLoadOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(backend);
@@ -30,13 +30,13 @@ public static partial class ModelLoader
         GenerationConfig generation = GenerationConfig.Read(generationFile, config);
         if (generation.NotFollowed.Count > 0 && options.Logger is { } logger) LogNotFollowed(logger, generationFile, string.Join(", ", generation.NotFollowed));
         using SafetensorsCheckpoint checkpoint = SafetensorsCheckpoint.Open(folder);
-        return new LoadedModel(Load(config, checkpoint, backend, options, cancellation), config, generation);
+        return new LoadedModel(Load(config, checkpoint, backend, options, cancellationToken), config, generation);
     }
 
     /// <summary>Loads the model of a configuration from any checkpoint.</summary>
-    internal static CausalLM Load(ModelConfig config, Checkpoint checkpoint, IBackend backend, ModelLoadOptions options, CancellationToken cancellation = default)
+    internal static CausalLM Load(ModelConfig config, Checkpoint checkpoint, IBackend backend, ModelLoadOptions options, CancellationToken cancellationToken = default)
     {
-        using WeightLoader loader = new(checkpoint, backend, options.WeightType ?? checkpoint.MainType, options.Progress, cancellation);
+        using WeightLoader loader = new(checkpoint, backend, options.WeightType ?? checkpoint.MainType, options.Progress, cancellationToken);
         CausalLM model = ModelFamily.OfArchitecture(config.Architecture).Build(config, new WeightReader(loader));
         loader.Complete();
         if (!options.LeavesLayersOut) UnusedTensors.Check(loader, config, options.Logger);

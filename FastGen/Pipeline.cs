@@ -9,7 +9,8 @@ namespace FastGen;
 
 /// <summary>
 /// A loaded model that generates text in this process. All members may be called from any number of threads at once; their prompts share
-/// the steps of one engine (Dynamic SplitFuse over a paged key/value cache).
+/// the steps of one engine (Dynamic SplitFuse over a paged key/value cache). Dispose it: weights and cache lie outside the managed heap, and the engine's thread
+/// keeps a pipeline that nobody disposes alive as long as the process.
 /// </summary>
 /// <example>
 /// <code>
@@ -54,6 +55,9 @@ public sealed partial class Pipeline : IDisposable
     /// <param name="options">Null for defaults.</param>
     /// <exception cref="ModelLoadException">A file is missing or broken; the message names file, field and remedy.</exception>
     /// <exception cref="UnsupportedModelException">The model asks for what is not supported; the message names it.</exception>
+    /// <exception cref="ArgumentException">An option is out of range, contradicts another, or asks for more than the model has.</exception>
+    /// <exception cref="OutOfMemoryException">Weights or cache do not fit into the host's memory.</exception>
+    /// <exception cref="Kernels.Cuda.CudaException">The CUDA device cannot be used, and the message says what was looked for; or its memory is too small.</exception>
     public static Pipeline Load(string modelPath, PipelineOptions? options = null) => Load(modelPath, options, null, CancellationToken.None);
 
     /// <summary><see cref="Load(string, PipelineOptions)"/> off the calling thread, with progress.</summary>
@@ -61,6 +65,8 @@ public sealed partial class Pipeline : IDisposable
     /// <param name="options">Null for defaults.</param>
     /// <param name="progress">Hears of the bytes loaded.</param>
     /// <param name="cancellationToken">Ends loading; everything that was allocated is freed.</param>
+    /// <exception cref="OperationCanceledException">Cancelled before the pipeline was ready.</exception>
+    /// <inheritdoc cref="Load(string, PipelineOptions)"/>
     public static Task<Pipeline> LoadAsync(string modelPath, PipelineOptions? options = null, IProgress<LoadProgress>? progress = null, CancellationToken cancellationToken = default) =>
         Task.Run(() => Load(modelPath, options, progress, cancellationToken), cancellationToken);
 
@@ -218,6 +224,10 @@ public sealed partial class Pipeline : IDisposable
         options ??= new PipelineOptions();
         ArgumentNullException.ThrowIfNull(options.Engine);
         options.Engine.Validate();
+        if (options.DType is { } type && !Enum.IsDefined(type))
+        {
+            throw new ArgumentOutOfRangeException(nameof(options), type, $"{nameof(PipelineOptions)}.{nameof(PipelineOptions.DType)} must be one of {string.Join(", ", Enum.GetNames<DType>())}, or null.");
+        }
         ILogger logger = options.LoggerFactory?.CreateLogger<Pipeline>() ?? NullLogger<Pipeline>.Instance;
         IBackend backend = options.Device.CreateBackend(options.Threads, logger, options.Deterministic);
         LlmEngine? engine = null;
@@ -225,7 +235,7 @@ public sealed partial class Pipeline : IDisposable
         {
             Tokenizer? tokenizer = options.Tokenizer ?? TokenizerLoader.TryLoad(modelPath);
             LoadedModel model = ModelLoader.Load(modelPath, backend, new ModelLoadOptions { WeightType = options.DType, Progress = progress, Logger = logger }, cancellationToken);
-            engine = new LlmEngine(model.Model, model.Generation.EndOfSequenceIds, options.Engine, logger);
+            engine = new LlmEngine(model.Model, model.Generation.EndOfSequenceIds, options.Engine, logger, cancellationToken);
             return new Pipeline(backend, model, tokenizer, new Lazy<ChatTemplate?>(() => ChatTemplate.Load(modelPath)), engine);
         }
         catch

@@ -10,7 +10,7 @@ public sealed record PipelineOptions
     /// <summary>Where to compute. Default <see cref="ComputeDevice.Auto"/>.</summary>
     public ComputeDevice Device { get; init; }
 
-    /// <summary>Storage of the weights in memory; null keeps them as the checkpoint stores them.</summary>
+    /// <summary>Storage of the weights in memory; null keeps the type that most of them have in the checkpoint.</summary>
     public DType? DType { get; init; }
 
     /// <summary>Threads that compute on the CPU; null takes one for each physical core.</summary>

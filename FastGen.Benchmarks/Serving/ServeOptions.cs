@@ -178,6 +178,7 @@ internal sealed record ServeOptions
     {
         if (PromptMeans.Count != OutputMeans.Count) throw new ArgumentException($"--prompt-mean has {PromptMeans.Count} values and --output-mean {OutputMeans.Count}; they are pairs.");
         if (Mode is not (ServeMode.Plots or ServeMode.Lengths) && (Model is null) == (Shape is null)) throw new ArgumentException("Give --model FOLDER or --shape NAME, one of the two.");
+        if (Mode == ServeMode.Plots && !Directory.Exists(Output)) throw new ArgumentException($"--output {Output}: there is no such folder; --mode plots draws what an earlier run wrote there.");
         if (Mode == ServeMode.Trace && Trace is null) throw new ArgumentException("--mode trace needs --trace FILE.");
         if (Mode != ServeMode.Budget && Budgets.Count + TargetMilliseconds.Count + (SplitFuse ? 0 : 1) > 1) throw new ArgumentException("--budget, --target-ms and --split-fuse off are one policy or another; several are for --mode budget.");
         return this;

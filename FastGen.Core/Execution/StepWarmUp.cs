@@ -17,7 +17,7 @@ internal static class StepWarmUp
     // The first step of a kind chooses algorithms and takes scratch, the second records.
     private const int Turns = 2;
 
-    public static void RunDecodes(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int maxContext)
+    public static void RunDecodes(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int maxContext, CancellationToken cancellationToken)
     {
         if (!backend.CompilesSteps) return;
         RaggedBatch batch = new(limits);
@@ -28,26 +28,27 @@ internal static class StepWarmUp
         {
             for (int count = 1; count <= most; count = count == most ? most + 1 : Math.Min(most, count < CountStep ? 2 * count : count + CountStep))
             {
-                for (int turn = 0; turn < Turns; turn++) Step(backend, runner, batch, vocabulary, count, context, chunk: 0);
+                for (int turn = 0; turn < Turns; turn++) Step(backend, runner, batch, vocabulary, count, context, chunk: 0, cancellationToken);
             }
             int beside = Math.Min(CountStep, Math.Min(limits.Sequences - 1, limits.Tokens / 2));
-            if (beside > 0) Step(backend, runner, batch, vocabulary, beside, context, Math.Min(Chunk, Math.Min(limits.Tokens - beside, maxContext)));
+            if (beside > 0) Step(backend, runner, batch, vocabulary, beside, context, Math.Min(Chunk, Math.Min(limits.Tokens - beside, maxContext)), cancellationToken);
         }
     }
 
     /// <summary>Prompts alone, up to <paramref name="tokenBudget"/> tokens.</summary>
-    public static void RunPrompts(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int maxContext, int tokenBudget)
+    public static void RunPrompts(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int maxContext, int tokenBudget, CancellationToken cancellationToken)
     {
         if (!backend.CompilesSteps) return;
         RaggedBatch batch = new(limits);
         int largest = Math.Min(tokenBudget, maxContext);
-        for (int i = 1; i <= MostPromptSteps && i * PromptStep < largest; i++) Step(backend, runner, batch, vocabulary, decodes: 0, context: 0, i * PromptStep);
-        Step(backend, runner, batch, vocabulary, decodes: 0, context: 0, largest);
+        for (int i = 1; i <= MostPromptSteps && i * PromptStep < largest; i++) Step(backend, runner, batch, vocabulary, decodes: 0, context: 0, i * PromptStep, cancellationToken);
+        Step(backend, runner, batch, vocabulary, decodes: 0, context: 0, largest, cancellationToken);
     }
 
     // The block tables are still empty: every context lies in block 0.
-    private static void Step(IBackend backend, ModelRunner runner, RaggedBatch batch, int vocabulary, int decodes, int context, int chunk)
+    private static void Step(IBackend backend, ModelRunner runner, RaggedBatch batch, int vocabulary, int decodes, int context, int chunk, CancellationToken cancellationToken)
     {
+        cancellationToken.ThrowIfCancellationRequested();
         int[] blocks = new int[batch.Limits.BlocksPerSequence], drawn = new int[batch.Limits.Sequences];
         batch.Clear();
         for (int slot = 0; slot < decodes; slot++) Add(batch, slot, [slot % vocabulary], context - 1, blocks);

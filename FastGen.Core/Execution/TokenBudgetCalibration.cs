@@ -110,12 +110,13 @@ public sealed class TokenBudgetCalibration
         return table.ToString();
     }
 
-    internal static TokenBudgetCalibration Measure(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int maxContext)
+    internal static TokenBudgetCalibration Measure(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int maxContext, CancellationToken cancellationToken)
     {
         RaggedBatch batch = new(limits);
         int[] drawn = new int[limits.Sequences];
         return Measure(Math.Min(limits.Tokens, maxContext), tokens =>
         {
+            cancellationToken.ThrowIfCancellationRequested();
             Fill(batch, tokens, vocabulary, maxContext);
             long start = Stopwatch.GetTimestamp();
             backend.Collect(runner.Submit(batch), drawn.AsSpan(0, batch.LogitRowCount));

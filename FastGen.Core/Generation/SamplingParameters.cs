@@ -73,11 +73,11 @@ public sealed record SamplingParameters
     /// <exception cref="ArgumentException">A stop string is empty.</exception>
     public void Validate()
     {
-        Require(float.IsFinite(Temperature) && Temperature >= 0, nameof(Temperature), Temperature, "0 or more (0 is greedy)");
+        Require(float.IsFinite(Temperature) && Temperature >= 0, nameof(Temperature), Temperature, "a finite number of 0 or more (0 is greedy)");
         Require(TopK >= 0, nameof(TopK), TopK, "0 or more (0 keeps all tokens)");
         Require(TopP is > 0 and <= 1, nameof(TopP), TopP, "above 0 and at most 1");
         Require(MinP is >= 0 and <= 1, nameof(MinP), MinP, "from 0 to 1");
-        Require(float.IsFinite(RepetitionPenalty) && RepetitionPenalty > 0, nameof(RepetitionPenalty), RepetitionPenalty, "above 0 (1 changes nothing)");
+        Require(float.IsFinite(RepetitionPenalty) && RepetitionPenalty > 0, nameof(RepetitionPenalty), RepetitionPenalty, "a finite number above 0 (1 changes nothing)");
         Require(float.IsFinite(PresencePenalty), nameof(PresencePenalty), PresencePenalty, "finite");
         Require(float.IsFinite(FrequencyPenalty), nameof(FrequencyPenalty), FrequencyPenalty, "finite");
         Require(MaxNewTokens is null or > 0, nameof(MaxNewTokens), MaxNewTokens ?? 0, "1 or more, or null for the context limit");
@@ -89,7 +89,7 @@ public sealed record SamplingParameters
         ArgumentNullException.ThrowIfNull(StopStrings);
         for (int i = 0; i < StopStrings.Count; i++)
         {
-            if (string.IsNullOrEmpty(StopStrings[i])) throw new ArgumentException($"{nameof(StopStrings)}[{i}] is empty; leave it out, since every text would end at once.", nameof(StopStrings));
+            if (string.IsNullOrEmpty(StopStrings[i])) throw new ArgumentException($"{nameof(StopStrings)}[{i}] is {(StopStrings[i] is null ? "null" : "empty")}; leave it out, since every text would end at once.", nameof(StopStrings));
         }
     }
 

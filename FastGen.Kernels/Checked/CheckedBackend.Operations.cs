@@ -55,25 +55,40 @@ public sealed partial class CheckedBackend
     /// <inheritdoc/>
     public void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
     {
-        RequireAttention(qkv, cache, attention, batch);
-        if (attention.QueryNorm is { } queryNorm) RequireNorm(queryNorm, "query norm", attention.HeadDim);
-        if (attention.KeyNorm is { } keyNorm) RequireNorm(keyNorm, "key norm", attention.HeadDim);
+        RequireStore(qkv, cache, attention, batch);
+        inner.StoreKv(qkv, cache, attention, batch);
+    }
+
+    /// <inheritdoc/>
+    public void ProjectQkv(Tensor qkv, in LinearInput input, LinearWeights weights, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
+    {
+        RequireInput(input);
+        RequireLinear(weights, "weights", qkv.Columns, input.Rows.Columns);
+        RequireRows(qkv, "qkv", input.Rows.Rows, weights.Outputs);
+        RequireStore(qkv, cache, attention, batch);
+        inner.ProjectQkv(qkv, input, weights, cache, attention, batch);
+    }
+
+    private void RequireStore(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch, [CallerMemberName] string operation = "")
+    {
+        RequireAttention(qkv, cache, attention, batch, operation);
+        if (attention.QueryNorm is { } queryNorm) RequireNorm(queryNorm, "query norm", attention.HeadDim, operation);
+        if (attention.KeyNorm is { } keyNorm) RequireNorm(keyNorm, "key norm", attention.HeadDim, operation);
         if (attention.Rotary is { } rotary)
         {
-            RequireRows(rotary, "rotary table", rotary.Rows, rotary.Columns);
-            Require(rotary.Type == DType.F32 && rotary.Columns % 2 == 0 && rotary.Columns <= attention.HeadDim, $"a rotary table {Shape(rotary)} does not fit heads of {attention.HeadDim} columns");
+            RequireRows(rotary, "rotary table", rotary.Rows, rotary.Columns, operation);
+            Require(rotary.Type == DType.F32 && rotary.Columns % 2 == 0 && rotary.Columns <= attention.HeadDim, $"a rotary table {Shape(rotary)} does not fit heads of {attention.HeadDim} columns", operation);
             for (int row = 0; row < batch.TokenCount; row++)
             {
                 int turn = batch.Positions[row] + batch.RotaryBases[batch.RowSequences[row]];
-                Require(turn >= 0 && turn < rotary.Rows, $"row {row} needs row {turn} of a rotary table of {rotary.Rows}");
+                Require(turn >= 0 && turn < rotary.Rows, $"row {row} needs row {turn} of a rotary table of {rotary.Rows}", operation);
             }
         }
         if (attention.QueryScales is { } scales)
         {
-            RequireVector(scales, "query scales", scales.Columns);
-            foreach (int length in batch.ContextLengths) Require(length <= scales.Columns, $"a context of {length} has only {scales.Columns} query scales");
+            RequireVector(scales, "query scales", scales.Columns, operation);
+            foreach (int length in batch.ContextLengths) Require(length <= scales.Columns, $"a context of {length} has only {scales.Columns} query scales", operation);
         }
-        inner.StoreKv(qkv, cache, attention, batch);
     }
 
     /// <inheritdoc/>

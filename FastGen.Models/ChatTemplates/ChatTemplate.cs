@@ -69,11 +69,13 @@ public sealed class ChatTemplate
     }
 
     /// <summary>Writes <paramref name="messages"/> as one text.</summary>
+    /// <exception cref="ArgumentException">A message is null.</exception>
     /// <exception cref="ChatTemplateException">The template refuses the conversation, fails, or exceeds what a rendering may use.</exception>
     public string Render(IReadOnlyList<ChatMessage> messages, ChatTemplateOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(messages);
-        return RenderJson(new JsonArray([.. messages.Select(message => message.ToJson())]), options);
+        JsonNode[] json = [.. messages.Select((message, i) => message?.ToJson() ?? throw new ArgumentException($"{nameof(messages)}[{i}] is null; leave it out.", nameof(messages)))];
+        return RenderJson(new JsonArray(json), options);
     }
 
     /// <summary>Writes messages given as JSON objects, in the form of Hugging Face's and OpenAI's APIs, as one text.</summary>

@@ -3,7 +3,7 @@ namespace FastGen.Models;
 /// <summary>Why a chat template failed.</summary>
 public enum ChatTemplateFault
 {
-    /// <summary>A file of the model folder that should hold a template cannot be understood.</summary>
+    /// <summary>A file of the model folder that should hold a template cannot be read or understood.</summary>
     File,
 
     /// <summary>The template is not valid Jinja, or uses a tag, filter or test that chat templates do not have.</summary>

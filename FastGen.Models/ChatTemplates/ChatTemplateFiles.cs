@@ -118,8 +118,8 @@ internal sealed class ChatTemplateFiles
         string additional = Path.Combine(_folder, "additional_chat_templates");
         string[] named = Directory.Exists(additional) ? Directory.GetFiles(additional, "*.jinja") : [];
         if (File.Exists(main) || named.Length > 0) _templates.Clear();
-        if (File.Exists(main)) _templates[DefaultName] = File.ReadAllText(main);
-        foreach (string path in named.Order(StringComparer.Ordinal)) _templates[Path.GetFileNameWithoutExtension(path)] = File.ReadAllText(path);
+        if (File.Exists(main)) _templates[DefaultName] = ReadText(main);
+        foreach (string path in named.Order(StringComparer.Ordinal)) _templates[Path.GetFileNameWithoutExtension(path)] = ReadText(path);
     }
 
     private JsonNode? ReadJson(string file)
@@ -128,12 +128,24 @@ internal sealed class ChatTemplateFiles
         if (!File.Exists(path)) return null;
         try
         {
-            JsonNode? root = JsonNode.Parse(File.ReadAllText(path), documentOptions: new JsonDocumentOptions { MaxDepth = 256, AllowDuplicateProperties = false });
+            JsonNode? root = JsonNode.Parse(ReadText(path), documentOptions: new JsonDocumentOptions { MaxDepth = 256, AllowDuplicateProperties = false });
             return root as JsonObject ?? throw Invalid($"'{path}' does not hold a JSON object.");
         }
         catch (JsonException error)
         {
             throw new ChatTemplateException($"'{path}' is not valid JSON: {error.Message}", ChatTemplateFault.File, error.Message, null, error);
+        }
+    }
+
+    private static string ReadText(string path)
+    {
+        try
+        {
+            return File.ReadAllText(path);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new ChatTemplateException($"'{path}' cannot be read: {exception.Message}", ChatTemplateFault.File, exception.Message, null, exception);
         }
     }
 

@@ -28,7 +28,7 @@ public static class TokenizerLoader
         string model = Path.Combine(modelFolder, "tokenizer.model");
         if (File.Exists(model))
         {
-            byte[] content = File.ReadAllBytes(model);
+            byte[] content = TokenizerFile.ReadAllBytes(model);
             return new HuggingFaceTokenizer(TiktokenFormat.IsTiktoken(content)
                 ? TiktokenFormat.Read(model, content, config)
                 : SentencePieceFormat.Read(model, content, config));
@@ -37,7 +37,7 @@ public static class TokenizerLoader
         string merges = Path.Combine(modelFolder, "merges.txt");
         if (File.Exists(vocabulary) && File.Exists(merges)) return new HuggingFaceTokenizer(VocabularyAndMergesFormat.Read(vocabulary, merges, config));
         string tiktoken = Path.Combine(modelFolder, "qwen.tiktoken");
-        return File.Exists(tiktoken) ? new HuggingFaceTokenizer(TiktokenFormat.Read(tiktoken, File.ReadAllBytes(tiktoken), config)) : null;
+        return File.Exists(tiktoken) ? new HuggingFaceTokenizer(TiktokenFormat.Read(tiktoken, TokenizerFile.ReadAllBytes(tiktoken), config)) : null;
     }
 
     /// <summary>Reads one <c>tokenizer.json</c>, with <c>tokenizer_config.json</c> beside it if there is one.</summary>

@@ -31,6 +31,31 @@ public sealed class CheckedBackendTests
         Assert.That(guarded.Logits(), Is.EqualTo(plain.Logits()));
     }
 
+    // What an interface does by default it does by the wrapper's other members: the inner backend's own version would never run, and nothing would tell.
+    [TestCase(typeof(CheckedBackend))]
+    [TestCase(typeof(ObservedBackend))]
+    public void Wrapper_EveryMember_IsPassedOn(Type wrapper)
+    {
+        System.Reflection.InterfaceMapping map = wrapper.GetInterfaceMap(typeof(IBackend));
+        Assert.That(map.TargetMethods.Where(method => method.DeclaringType != wrapper).Select(method => method.Name), Is.Empty);
+    }
+
+    [Test]
+    public void ProjectQkv_WrongOperands_NamesOperationAndSizes()
+    {
+        StepLimits limits = new(8, 2, 4, 2);
+        _backend.Prepare(Batches.Shape(vocabularySize: 10), limits);
+        RaggedBatch batch = new(limits);
+        batch.AddSequence(0, [1], 0, [0]);
+        AttentionWeights attention = new() { Heads = 2, KvHeads = 2, HeadDim = 1, Scale = 1 };
+        KvLayer cache = _backend.AllocateKvLayer(DType.F32, 2, 4, 2, 1);
+        void Project(Tensor qkv, KvLayer layer, AttentionWeights heads) => _backend.Submit(batch, (_, _) => _backend.ProjectQkv(qkv, new LinearInput(_rows), new LinearWeights(_weight), layer, heads, batch));
+        AssertFault(() => Project(_output.WithRows(3), cache, attention), "ProjectQkv", "[3, 6]", "[4, 6]");
+        AssertFault(() => Project(_output, cache, attention with { KvHeads = 1 }), "ProjectQkv", "4 columns");
+        AssertFault(() => Project(_output, cache, attention with { Rotary = _rows }), "ProjectQkv", "rotary table");
+        AssertFault(() => Project(_output, cache with { Storage = _rows }, attention), "ProjectQkv", "no cache layer");
+    }
+
     [Test]
     public void Linear_WrongOperands_NamesOperationAndSizes()
     {

@@ -22,6 +22,11 @@ public sealed class ComputeDeviceTests
         Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("threads"));
 
     [Test]
+    public void Load_TypeThatIsNone_IsRefusedByName() => Assert.That(
+        () => Pipeline.Load(DefaultModel.Folder, new PipelineOptions { Device = ComputeDevice.Cpu, DType = (Compute.DType)77 }),
+        Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("PipelineOptions.DType").And.Message.Contains("BF16").And.Message.Contains("77"));
+
+    [Test]
     public void Load_GenerationThatIsNotFollowed_IsLoggedOnce()
     {
         string folder = Directory.CreateTempSubdirectory("fastgen").FullName;

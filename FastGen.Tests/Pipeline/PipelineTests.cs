@@ -225,6 +225,8 @@ public sealed class PipelineTests
         Assert.That(() => _pipeline.Generate(new int[] { 1, 999_999 }), Throws.ArgumentException.With.Message.Contains("999999"));
         Assert.That(() => _pipeline.Generate(Array.Empty<int>()), Throws.ArgumentException.With.Message.Contains("empty"));
         Assert.That(() => _pipeline.Generate("Once", Short with { TopK = -3 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("TopK").And.Message.Contains("-3"));
+        Assert.That(() => _pipeline.Generate("Once", Short with { Temperature = float.PositiveInfinity }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("Temperature must be a finite number"));
+        Assert.That(() => _pipeline.Generate("Once", Short with { StopStrings = [null!] }), Throws.ArgumentException.With.Message.Contains("StopStrings[0] is null"));
         Assert.That(() => _pipeline.Generate("Once", Short with { StopStrings = [""] }), Throws.ArgumentException.With.Message.Contains("StopStrings").And.Message.Contains("empty"));
         string[] prompts = ["Once", string.Concat(Enumerable.Repeat("Once upon a time ", 2000))];
         Assert.That(() => _pipeline.Generate(prompts, Short), Throws.ArgumentException.With.Message.Contains(_pipeline.Engine.MaxContext.ToString(System.Globalization.CultureInfo.InvariantCulture)));
@@ -279,6 +281,13 @@ public sealed class PipelineTests
         await Assert.CatchAsync<OperationCanceledException>(() => Pipeline.LoadAsync(DefaultModel.Folder, progress: new Canceller(source), cancellationToken: source.Token));
     }
 
+    [Test]
+    public async Task LoadAsync_CancelledOnceTheWeightsAreThere_EndsBeforeCalibration()
+    {
+        using CancellationTokenSource source = new();
+        await Assert.CatchAsync<OperationCanceledException>(() => Pipeline.LoadAsync(DefaultModel.Folder, new PipelineOptions { Device = ComputeDevice.Cpu }, new Canceller(source, atEnd: true), source.Token));
+    }
+
     /// <summary>Every id is a letter and the first byte of a character that never ends.</summary>
     private sealed class HalfCharacters : Tokenizer
     {
@@ -294,8 +303,11 @@ public sealed class PipelineTests
         public void Report(Models.LoadProgress value) => seen.Add(value);
     }
 
-    private sealed class Canceller(CancellationTokenSource source) : IProgress<Models.LoadProgress>
+    private sealed class Canceller(CancellationTokenSource source, bool atEnd = false) : IProgress<Models.LoadProgress>
     {
-        public void Report(Models.LoadProgress value) => source.Cancel();
+        public void Report(Models.LoadProgress value)
+        {
+            if (!atEnd || value.BytesLoaded == value.TotalBytes) source.Cancel();
+        }
     }
 }

@@ -75,6 +75,9 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
 
     public void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch) => Named().StoreKv(qkv, cache, attention, batch);
 
+    public void ProjectQkv(Tensor qkv, in LinearInput input, LinearWeights weights, KvLayer cache, AttentionWeights attention, RaggedBatch batch) =>
+        Named().ProjectQkv(qkv, input, weights, cache, attention, batch);
+
     public void Attention(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch) => Named().Attention(output, qkv, cache, attention, batch);
 
     public void MixtureOfExperts(Tensor output, in LinearInput input, ExpertWeights weights) => Named().MixtureOfExperts(output, input, weights);

@@ -1,6 +1,6 @@
 #:package FastGen@0.1.0
 
-// dotnet run story.cs -- MODEL_FOLDER [PROMPT...]
+// In a folder of its own, outside this repository: dotnet run story.cs -- MODEL_FOLDER [PROMPT...]
 using FastGen;
 
 using Pipeline pipeline = Pipeline.Load(args[0]);

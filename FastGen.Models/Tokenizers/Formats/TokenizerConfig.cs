@@ -147,7 +147,7 @@ internal sealed class TokenizerConfig
     {
         string path = Path.Combine(folder, name);
         if (!File.Exists(path)) return new JsonField(path, "", EmptyObject());
-        byte[] json = File.ReadAllBytes(path);
+        byte[] json = TokenizerFile.ReadAllBytes(path);
         // The parser itself looks at the inside of texts only when they are asked for.
         if (!Utf8.IsValid(json)) throw new TokenizerFileException(path, "the whole file", "is not valid UTF-8");
         try

@@ -8,7 +8,7 @@ internal static class TokenizerJsonFile
     /// <summary>The tokenizer that <paramref name="path"/> describes.</summary>
     public static TokenizerDefinition Read(string path)
     {
-        byte[] json = File.ReadAllBytes(path);
+        byte[] json = TokenizerFile.ReadAllBytes(path);
         ReadOnlySpan<byte> byteOrderMark = [0xEF, 0xBB, 0xBF];
         if (json.AsSpan().StartsWith(byteOrderMark)) json = json[byteOrderMark.Length..];
         try

@@ -56,7 +56,7 @@ internal static class VocabularyAndMergesFormat
 
     private static Vocabulary ReadVocabulary(string path)
     {
-        byte[] json = File.ReadAllBytes(path);
+        byte[] json = TokenizerFile.ReadAllBytes(path);
         try
         {
             Utf8JsonReader reader = new(json);
@@ -72,7 +72,7 @@ internal static class VocabularyAndMergesFormat
     private static MergeTable ReadMerges(string path, Vocabulary vocabulary)
     {
         MergeTableBuilder merges = new(vocabulary);
-        ReadOnlySpan<byte> content = File.ReadAllBytes(path);
+        ReadOnlySpan<byte> content = TokenizerFile.ReadAllBytes(path);
         int number = 0;
         foreach (Range range in content.Split((byte)'\n'))
         {

@@ -52,6 +52,7 @@ public sealed class SchedulerOptionsTests
     public void Validate_ContradictoryOrOutOfRange_NamesTheOption()
     {
         Assert.That(() => new EngineOptions { Scheduler = new SchedulerOptions { TargetTimeBetweenTokens = TimeSpan.Zero } }.Validate(), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("TargetTimeBetweenTokens"));
+        Assert.That(() => new EngineOptions { MaxContext = 1 }.Validate(), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("MaxContext must be 2 or more"));
         Assert.That(() => new EngineOptions { TokenBudget = 8, Scheduler = new SchedulerOptions { SplitFuse = false } }.Validate(), Throws.ArgumentException.With.Message.Contains("TokenBudget"));
         Assert.That(() => new EngineOptions { Scheduler = new SchedulerOptions { SplitFuse = false, TargetTimeBetweenTokens = Target } }.Validate(), Throws.ArgumentException.With.Message.Contains("TargetTimeBetweenTokens"));
     }

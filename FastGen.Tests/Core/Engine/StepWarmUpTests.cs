@@ -35,6 +35,29 @@ public sealed class StepWarmUpTests
     [Test]
     public void Run_ThenRequests_GiveTheSame() => Assert.That(Load(compiles: true, 8, 32).Tokens, Is.EqualTo(Load(compiles: false, 8, 32).Tokens));
 
+    [TestCase(true, 64)]
+    [TestCase(true, null)]
+    [TestCase(false, null)]
+    public void Run_Cancelled_EndsWithTheStepThatRuns(bool compiles, int? budget)
+    {
+        for (int last = 1; last < 12; last += 5)
+        {
+            using CancellationTokenSource source = new();
+            int steps = 0;
+            using ObservedBackend backend = new(CpuBackend.Create(threads: 2))
+            {
+                CompilesSteps = compiles,
+                Submitting = _ =>
+                {
+                    if (++steps == last) source.Cancel();
+                },
+            };
+            CausalLM model = ModelLoader.Load(ModelConfig.Parse(Config), new RandomCheckpoint(DType.F32, 1), backend, new ModelLoadOptions());
+            Assert.That(() => new LlmEngine(model, [], new EngineOptions { TokenBudget = budget, CacheTokens = 2048, MaxSequences = 8 }, cancellationToken: source.Token), Throws.InstanceOf<OperationCanceledException>());
+            Assert.That(steps, Is.EqualTo(last));
+        }
+    }
+
     private static (List<(int Sequences, int Tokens)> Steps, List<int>[] Tokens) Load(bool compiles, int sequences, int budget)
     {
         List<(int Sequences, int Tokens)> steps = [];

@@ -34,6 +34,29 @@ public class ChatTemplateLoadTests
     public void Load_NoFolder_Throws() =>
         Assert.That(() => ChatTemplate.Load(Path.Combine(_folder, "absent")), Throws.TypeOf<DirectoryNotFoundException>().With.Message.Contains("absent"));
 
+    [TestCase("chat_template.jinja")]
+    [TestCase("additional_chat_templates/tool_use.jinja")]
+    [TestCase("tokenizer_config.json")]
+    public void Load_FileThatCannotBeRead_NamesIt(string file)
+    {
+        Write(file, "{}");
+        string path = Path.Combine(_folder, file);
+        using FileStream taken = new(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+
+        ChatTemplateException fault = Assert.Throws<ChatTemplateException>(() => ChatTemplate.Load(_folder))!;
+
+        Assert.That(fault.Fault, Is.EqualTo(ChatTemplateFault.File));
+        Assert.That(fault.Message, Does.Contain(path).And.Contain("cannot be read"));
+    }
+
+    [Test]
+    public void Render_NullMessage_NamesItsPlace()
+    {
+        Write("chat_template.jinja", "{{ messages }}");
+
+        Assert.That(() => ChatTemplate.Load(_folder)!.Render([new ChatMessage("user", "Hi"), null!]), Throws.ArgumentException.With.Message.Contains("messages[1]"));
+    }
+
     [Test]
     public void Load_NamedExtraSpecialTokens_AreVariables()
     {

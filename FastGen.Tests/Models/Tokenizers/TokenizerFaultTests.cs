@@ -133,6 +133,21 @@ internal sealed class TokenizerFaultTests
         Assert.That(() => TokenizerLoader.Load(folder.Path), Throws.TypeOf<TokenizerFileException>().With.Message.Contains("line 2"));
     }
 
+    [TestCase("tokenizer.json")]
+    [TestCase("tokenizer_config.json", "tokenizer.json")]
+    [TestCase("tokenizer.model")]
+    [TestCase("vocab.json", "merges.txt")]
+    [TestCase("merges.txt", "vocab.json")]
+    [TestCase("qwen.tiktoken")]
+    public void Load_FileThatCannotBeRead_NamesIt(string name, string? beside = null)
+    {
+        using TemporaryFolder folder = new();
+        if (beside is not null) folder.Write(beside, beside == "vocab.json" ? """{"a": 0}""" : $$"""{"model": {{Model}}}""");
+        string file = folder.Write(name, "{}");
+        using FileStream taken = new(file, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+        Assert.That(() => TokenizerLoader.Load(folder.Path), Throws.TypeOf<TokenizerFileException>().With.Message.Contains(file).And.Message.Contains("cannot be read"));
+    }
+
     [Test]
     public void Load_NoTokenizer_ListsTheFilesAndTheRemedy()
     {

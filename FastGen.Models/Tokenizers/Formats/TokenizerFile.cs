@@ -1,0 +1,19 @@
+namespace FastGen.Models.Tokenizers;
+
+/// <summary>The files that a tokenizer is read from.</summary>
+internal static class TokenizerFile
+{
+    /// <summary>The whole file; one that is absent stays a <see cref="FileNotFoundException"/>.</summary>
+    /// <exception cref="TokenizerFileException">It is there, but cannot be read.</exception>
+    public static byte[] ReadAllBytes(string path)
+    {
+        try
+        {
+            return File.ReadAllBytes(path);
+        }
+        catch (Exception exception) when (exception is IOException and not (FileNotFoundException or DirectoryNotFoundException) or UnauthorizedAccessException)
+        {
+            throw new TokenizerFileException(path, "the whole file", $"cannot be read ({exception.Message})", exception);
+        }
+    }
+}
