@@ -63,17 +63,17 @@ public sealed partial class LlmEngine : IDisposable
         _runner = new ModelRunner(model, cache, new Activations(_backend, _shape, sizes.Limits));
         StepWarmUp.RunDecodes(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext, cancellationToken);
         _blocks = new BlockAllocator(sizes.Blocks, options.BlockSize);
-        int stepTokens = sizes.Limits.Tokens, busyTokens = 0, quietTokens = 0;
+        int stepTokens = sizes.Limits.Tokens, backlogTokens = 0, streamingTokens = 0;
         if (options.TokenBudget is null && options.Scheduler.SplitFuse)
         {
             Calibration = TokenBudgetCalibration.Measure(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext, cancellationToken);
             if (options.Scheduler.TargetTimeBetweenTokens is { } target) _budgetController = new TokenBudgetController(Calibration, target, stepTokens);
-            else (stepTokens, busyTokens, quietTokens) = (Calibration.TokenBudget, Calibration.BusyTokenBudget, Calibration.QuietTokenBudget);
+            else (stepTokens, backlogTokens, streamingTokens) = (Calibration.ThroughputTokenBudget, Calibration.BacklogTokenBudget, Calibration.StreamingTokenBudget);
             Log.Calibrated(_logger, Calibration);
         }
         StepWarmUp.RunPrompts(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext, _budgetController?.Budget ?? stepTokens, cancellationToken);
         int watermark = (int)Math.Ceiling(options.Watermark * sizes.Blocks);
-        _scheduler = new Scheduler(_blocks, new SchedulerLimits(stepTokens, options.MaxSequences, _shape.CacheWindow, watermark, quietTokens, busyTokens, options.Scheduler.SplitFuse));
+        _scheduler = new Scheduler(_blocks, new SchedulerLimits(stepTokens, options.MaxSequences, _shape.CacheWindow, watermark, streamingTokens, backlogTokens, options.Scheduler.SplitFuse));
         if (_budgetController is not null) _scheduler.TokenBudget = _budgetController.Budget;
         _steps = [new EngineStep(sizes.Limits), new EngineStep(sizes.Limits)];
         UpdateStatistics();

@@ -165,7 +165,7 @@ internal static class ServeBenchmark
     {
         EngineStatistics engine = serving.Engine.Statistics;
         Console.WriteLine($"{options.Shape ?? options.Model} on {serving.Backend.Description}");
-        Console.WriteLine($"{engine.TokenBudget} tokens a step{(serving.Engine.Calibration is { } measured ? $" (measured), {measured.BusyTokenBudget} while tokens are read and many prompts wait, {measured.QuietTokenBudget} while few do" : "")}, cache of {engine.TotalBlocks * (long)engine.BlockSize} tokens, context {serving.Engine.MaxContext}, seed {options.Seed}");
+        Console.WriteLine($"{engine.TokenBudget} tokens a step{(serving.Engine.Calibration is { } measured ? $" (measured), {measured.BacklogTokenBudget} while tokens are read and many prompts wait, {measured.StreamingTokenBudget} while few do" : "")}, cache of {engine.TotalBlocks * (long)engine.BlockSize} tokens, context {serving.Engine.MaxContext}, seed {options.Seed}");
         if (serving.Engine.Calibration is { } curve) Console.WriteLine(curve);
     }
 

@@ -30,7 +30,7 @@ public sealed class TokenBudgetCalibration
     private const int SmallestStep = 64, LeastTurns = 3, MostTurns = 7;
 
     /// <summary>Shares of the best throughput that are enough for each budget.</summary>
-    private const double BacklogShare = 0.97, BusyShare = 0.98, QuietShare = 0.90;
+    private const double ThroughputShare = 0.97, BacklogShare = 0.98, StreamingShare = 0.90;
 
     /// <summary>Decodes of a step, at most one in eight tokens, and the context of each and of the middle of the chunk: a larger chunk then differs in nothing else.</summary>
     private const int MostDecodes = 16, Context = 1536;
@@ -54,22 +54,22 @@ public sealed class TokenBudgetCalibration
         int SmallestReaching(double share) => curve.First(point => point.TokensPerSecond >= share * best).Tokens;
         // A size between two measured ones may take as long as the larger: products of a GPU come in tiles of rows.
         CalibrationPoint Largest(TimeSpan duration, double share) => curve.LastOrDefault(point => point.Duration <= duration && point.TokensPerSecond >= share * best, curve[0]);
-        QuietTokenBudget = SmallestReaching(QuietShare);
-        BusyTokenBudget = Math.Max(QuietTokenBudget, Math.Min(SmallestReaching(BusyShare), Largest(ShortStep, share: 0).Tokens));
-        TokenBudget = Math.Max(BusyTokenBudget, Largest(LongStep, BacklogShare).Tokens);
+        StreamingTokenBudget = SmallestReaching(StreamingShare);
+        BacklogTokenBudget = Math.Max(StreamingTokenBudget, Math.Min(SmallestReaching(BacklogShare), Largest(ShortStep, share: 0).Tokens));
+        ThroughputTokenBudget = Math.Max(BacklogTokenBudget, Largest(LongStep, ThroughputShare).Tokens);
     }
 
     /// <summary>What was measured, by growing size.</summary>
     public IReadOnlyList<CalibrationPoint> Curve => _curve;
 
     /// <summary>Tokens of a step while nobody reads tokens as they come: the largest budget.</summary>
-    public int TokenBudget { get; }
+    public int ThroughputTokenBudget { get; }
 
     /// <summary>Tokens of a step while tokens are read as they come and many prompts wait.</summary>
-    public int BusyTokenBudget { get; }
+    public int BacklogTokenBudget { get; }
 
     /// <summary>Tokens of a step while tokens are read as they come and few prompts wait.</summary>
-    public int QuietTokenBudget { get; }
+    public int StreamingTokenBudget { get; }
 
     /// <summary>
     /// What a step of <paramref name="tokens"/> takes: between measured sizes along a straight line, below the smallest as long as that, beyond the

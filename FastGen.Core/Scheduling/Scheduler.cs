@@ -13,10 +13,10 @@ internal readonly record struct ScheduledSequence(Sequence Sequence, int Tokens,
 /// <param name="MaxSequences">Sequences that run at once.</param>
 /// <param name="CacheWindow">Tokens that the farthest-seeing layer sees; 0 for all.</param>
 /// <param name="WatermarkBlocks">Blocks that newcomers leave free for those who run.</param>
-/// <param name="QuietTokenBudget">Tokens a step while somebody reads tokens as they come; 0 for no difference.</param>
-/// <param name="BusyTokenBudget">The same while many prompts wait; 0 for no difference.</param>
+/// <param name="StreamingTokenBudget">Tokens a step while somebody reads tokens as they come; 0 for no difference.</param>
+/// <param name="BacklogTokenBudget">The same while many prompts wait; 0 for no difference.</param>
 /// <param name="SplitFuse">False for whole prompts in steps of their own, while decodes wait; the budget must hold the longest.</param>
-internal sealed record SchedulerLimits(int TokenBudget, int MaxSequences, int CacheWindow = 0, int WatermarkBlocks = 0, int QuietTokenBudget = 0, int BusyTokenBudget = 0, bool SplitFuse = true);
+internal sealed record SchedulerLimits(int TokenBudget, int MaxSequences, int CacheWindow = 0, int WatermarkBlocks = 0, int StreamingTokenBudget = 0, int BacklogTokenBudget = 0, bool SplitFuse = true);
 
 /// <summary>
 /// Dynamic SplitFuse (DeepSpeed-FastGen, Holmes et al. 2024) in one loop: every step spends one token budget on sequences catching up, in the
@@ -30,7 +30,7 @@ internal sealed class Scheduler
     /// <summary>Prompt tokens a second by which a first token is due: the service target of DeepSpeed-FastGen. A prompt can be passed by shorter ones that come within its length over this.</summary>
     public const int PromptRate = 512;
 
-    /// <summary>Busy steps of waiting prompts from which on throughput counts for more than the time between tokens.</summary>
+    /// <summary>Steps of waiting prompts from which on throughput counts for more than the time between tokens.</summary>
     private const int BacklogSteps = 16;
 
     /// <summary>Waiting sequences behind the first that are looked at in one step, so that a long queue costs a step nothing.</summary>
@@ -59,16 +59,16 @@ internal sealed class Scheduler
     public int TokenBudget { get; set; }
 
     /// <summary>
-    /// Tokens that the next step may hold. While somebody waits for a next token it is the quiet budget, under which it comes sooner, or the busy one where the prompts that
+    /// Tokens that the next step may hold. While somebody waits for a next token it is the streaming budget, under which it comes sooner, or the backlog's where the prompts that
     /// wait fill many steps or decodes fill half of it; else all.
     /// </summary>
     public int StepBudget
     {
         get
         {
-            int busy = _limits.BusyTokenBudget == 0 ? TokenBudget : Math.Min(TokenBudget, _limits.BusyTokenBudget), quiet = Math.Min(busy, _limits.QuietTokenBudget);
-            if (quiet == 0 || RunningCount > busy / 2 || !IsStreaming()) return TokenBudget;
-            return WaitingTokens > BacklogSteps * (long)busy || RunningCount > quiet / 2 ? busy : quiet;
+            int backlog = _limits.BacklogTokenBudget == 0 ? TokenBudget : Math.Min(TokenBudget, _limits.BacklogTokenBudget), streaming = Math.Min(backlog, _limits.StreamingTokenBudget);
+            if (streaming == 0 || RunningCount > backlog / 2 || !IsStreaming()) return TokenBudget;
+            return WaitingTokens > BacklogSteps * (long)backlog || RunningCount > streaming / 2 ? backlog : streaming;
         }
     }
 

@@ -88,7 +88,7 @@ public sealed class SchedulerPropertyTests
     [Test]
     public void StepBudget_PromptsQueueUpWhileTokensAreRead_IsTheWholeBudget()
     {
-        Scheduler scheduler = new(new BlockAllocator(10_000, 16), new SchedulerLimits(TokenBudget: 100, MaxSequences: 40, QuietTokenBudget: 40));
+        Scheduler scheduler = new(new BlockAllocator(10_000, 16), new SchedulerLimits(TokenBudget: 100, MaxSequences: 40, StreamingTokenBudget: 40));
         List<ScheduledSequence> step = [];
         Sequence read = new(new int[10], 500, 16);
         scheduler.Add(read);
@@ -106,7 +106,7 @@ public sealed class SchedulerPropertyTests
     [Test]
     public void StepBudget_NobodyReadsTokens_IsTheLargest()
     {
-        Scheduler scheduler = new(new BlockAllocator(10_000, 16), new SchedulerLimits(TokenBudget: 200, MaxSequences: 40, QuietTokenBudget: 40, BusyTokenBudget: 100));
+        Scheduler scheduler = new(new BlockAllocator(10_000, 16), new SchedulerLimits(TokenBudget: 200, MaxSequences: 40, StreamingTokenBudget: 40, BacklogTokenBudget: 100));
         Sequence unread = new(new int[10], 500, 16) { IsStreamed = false }, read = new(new int[10], 500, 16), waiting = new(new int[1700], 2000, 16);
         List<int> budgets = [scheduler.StepBudget];
         foreach (Sequence sequence in (Sequence[])[unread, read])
@@ -119,7 +119,7 @@ public sealed class SchedulerPropertyTests
         budgets.Add(scheduler.StepBudget);
         scheduler.Retire(read);
         budgets.Add(scheduler.StepBudget);
-        Assert.That(budgets, Is.EqualTo((int[])[200, 200, 40, 100, 200]), "Nobody is there; one answers, but is not read; one is read; more than sixteen busy steps wait; nobody reads again.");
+        Assert.That(budgets, Is.EqualTo((int[])[200, 200, 40, 100, 200]), "Nobody is there; one answers, but is not read; one is read; more than sixteen steps wait; nobody reads again.");
     }
 
     // Runs its prompt and draws a token.

@@ -22,7 +22,8 @@ public sealed class SchedulingRegressionTests
         new("burst of mixed lengths", new SchedulerLimits(TokenBudget: 1024, MaxSequences: 32, WatermarkBlocks: 10), Blocks: 1000, Requests: 250, Prompt: (10, 3000), Output: (1, 200)),
         new("sliding window", new SchedulerLimits(TokenBudget: 256, MaxSequences: 32, CacheWindow: 512), Blocks: 900, Requests: 150, Prompt: (50, 2500), Output: (50, 500)) { MeanGap = 40_000 },
         new("budget below the sequences", new SchedulerLimits(TokenBudget: 24, MaxSequences: 48), Blocks: 2000, Requests: 120, Prompt: (5, 120), Output: (20, 80)) { Clients = 48 },
-        new("quiet and busy", new SchedulerLimits(TokenBudget: 1024, MaxSequences: 64, QuietTokenBudget: 512), Blocks: 20_000, Requests: 300, Prompt: (300, 4000), Output: (40, 150)) { Clients = 32 },
+        new("streaming and backlog", new SchedulerLimits(TokenBudget: 1024, MaxSequences: 64, StreamingTokenBudget: 512), Blocks: 20_000, Requests: 300, Prompt: (300, 4000), Output: (40, 150)) { Clients = 32 },
+        new("whole results at once", new SchedulerLimits(TokenBudget: 2048, MaxSequences: 128, StreamingTokenBudget: 512, BacklogTokenBudget: 1024), Blocks: 20_000, Requests: 128, Prompt: (500, 700), Output: (128, 129)) { IsStreamed = false },
         new("whole prompts", new SchedulerLimits(TokenBudget: 4096, MaxSequences: 64, SplitFuse: false), Blocks: 20_000, Requests: 256, Prompt: (1800, 3400), Output: (40, 80)) { Clients = 32 },
     ];
 
@@ -79,6 +80,8 @@ public sealed class SchedulingRegressionTests
         public int Clients { get; init; }
 
         public int MeanGap { get; init; }
+
+        public bool IsStreamed { get; init; } = true;
     }
 
     private sealed record Request(Sequence Sequence, long Arrival)
@@ -158,7 +161,7 @@ public sealed class SchedulingRegressionTests
             {
                 _coming.Dequeue();
                 long arrival = _scenario.MeanGap > 0 ? coming.Arrival : _now;
-                Sequence sequence = new(new int[coming.Prompt], coming.Prompt + coming.Output, BlockSize) { Deadline = arrival + (coming.Prompt * 1_000_000_000L / Scheduler.PromptRate) };
+                Sequence sequence = new(new int[coming.Prompt], coming.Prompt + coming.Output, BlockSize) { IsStreamed = _scenario.IsStreamed, Deadline = arrival + (coming.Prompt * 1_000_000_000L / Scheduler.PromptRate) };
                 _requests[sequence] = new Request(sequence, arrival);
                 _scheduler.Add(sequence);
             }

@@ -9,17 +9,17 @@ public sealed class TokenBudgetCalibrationTests
     public void Measure_LargeDevice_SpendsAShortStep()
     {
         TokenBudgetCalibration calibration = Calibrate(8192, LargeDevice);
-        Assert.That(calibration.BusyTokenBudget, Is.EqualTo(1024), $"1,024 of the measured sizes take 25 ms, 1,536 take 37.\n{calibration}");
-        Assert.That(calibration.TokenBudget, Is.EqualTo(2048), $"2,048 take 49 ms, which is within 52.\n{calibration}");
-        Assert.That(calibration.QuietTokenBudget, Is.InRange(256, 512));
+        Assert.That(calibration.BacklogTokenBudget, Is.EqualTo(1024), $"1,024 of the measured sizes take 25 ms, 1,536 take 37.\n{calibration}");
+        Assert.That(calibration.ThroughputTokenBudget, Is.EqualTo(2048), $"2,048 take 49 ms, which is within 52.\n{calibration}");
+        Assert.That(calibration.StreamingTokenBudget, Is.InRange(256, 512));
     }
 
     [Test]
     public void Measure_SlowDevice_ReachesTheKneeWhateverItTakes()
     {
         TokenBudgetCalibration calibration = Calibrate(8192, tokens => Math.Max(60, 2 + (tokens / 2.0)));
-        Assert.That(calibration.TokenBudget, Is.InRange(96, 192), calibration.ToString());
-        Assert.That(calibration.QuietTokenBudget, Is.EqualTo(calibration.TokenBudget));
+        Assert.That(calibration.ThroughputTokenBudget, Is.InRange(96, 192), calibration.ToString());
+        Assert.That(calibration.StreamingTokenBudget, Is.EqualTo(calibration.ThroughputTokenBudget));
     }
 
     [Test]
@@ -31,7 +31,7 @@ public sealed class TokenBudgetCalibrationTests
             sizes.Add(tokens);
             return TimeSpan.FromMilliseconds(Math.Max(0.5, 0.05 + (tokens / 150.0)));
         });
-        Assert.That(calibration.TokenBudget, Is.InRange(256, 768), calibration.ToString());
+        Assert.That(calibration.ThroughputTokenBudget, Is.InRange(256, 768), calibration.ToString());
         Assert.That(sizes.Max(), Is.LessThan(8192), "Nothing is to be learned there.");
     }
 
@@ -41,8 +41,8 @@ public sealed class TokenBudgetCalibrationTests
         Random random = new(seed);
         // A fifth of the steps is held up, some for long.
         TokenBudgetCalibration loaded = Calibrate(8192, tokens => LargeDevice(tokens) * (1 + (0.03 * random.NextDouble())) * (random.Next(5) == 0 ? 1 + (4 * random.NextDouble()) : 1));
-        Assert.That(loaded.BusyTokenBudget, Is.InRange(700, 1100), loaded.ToString());
-        Assert.That(loaded.TokenBudget, Is.InRange(1500, 2100), loaded.ToString());
+        Assert.That(loaded.BacklogTokenBudget, Is.InRange(700, 1100), loaded.ToString());
+        Assert.That(loaded.ThroughputTokenBudget, Is.InRange(1500, 2100), loaded.ToString());
     }
 
     [Test]
@@ -52,7 +52,7 @@ public sealed class TokenBudgetCalibrationTests
         TokenBudgetCalibration calibration = Calibrate(random.Next(1, 9000), _ => random.NextDouble());
         Assert.That(calibration.Curve.Select(point => point.Tokens), Is.Ordered.Ascending);
         Assert.That(calibration.Curve.Select(point => point.Duration), Is.Ordered.Ascending);
-        Assert.That(calibration.TokenBudget, Is.InRange(1, calibration.Curve[^1].Tokens));
+        Assert.That(calibration.ThroughputTokenBudget, Is.InRange(1, calibration.Curve[^1].Tokens));
     }
 
     [Test]
@@ -66,7 +66,7 @@ public sealed class TokenBudgetCalibrationTests
     }
 
     [Test]
-    public void Measure_NoTimeAtAll_StillHasABudget() => Assert.That(TokenBudgetCalibration.Measure(64, _ => TimeSpan.Zero).TokenBudget, Is.EqualTo(64));
+    public void Measure_NoTimeAtAll_StillHasABudget() => Assert.That(TokenBudgetCalibration.Measure(64, _ => TimeSpan.Zero).ThroughputTokenBudget, Is.EqualTo(64));
 
     private static TokenBudgetCalibration Calibrate(int largest, Func<int, double> milliseconds) => TokenBudgetCalibration.Measure(largest, tokens => TimeSpan.FromMilliseconds(milliseconds(tokens)));
 }
