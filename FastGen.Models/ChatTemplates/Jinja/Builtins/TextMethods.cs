@@ -207,6 +207,8 @@ internal static class TextMethods
     {
         object? mapping = arguments.BindPositional("format_map", 1, 1)[0];
         PythonDict dict = mapping as PythonDict ?? throw TemplateError.Type($"'{PythonTypes.Name(mapping)}' object is not a mapping");
+        interpreter.Budget.Items(dict.Count);
+        foreach (object? key in dict.Keys) interpreter.Budget.Key(key);
         return BraceFormat.Format(interpreter, self, [], dict.Items.Where(item => PythonTypes.IsText(item.Key)).ToDictionary(item => PythonTypes.TextOf(item.Key)!, item => item.Value));
     }
 }
