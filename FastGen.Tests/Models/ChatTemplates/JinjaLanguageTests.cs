@@ -97,6 +97,7 @@ public class JinjaLanguageTests
     [TestCase("{{ {range(3): 1}[range(3)] }} {{ {}[([],)] is defined }}", "1 False")]
     [TestCase("{{ ([],) in {} }}", "ERROR TypeError: unhashable type: 'list'")]
     [TestCase("x  {#", "x  ")]
+    [TestCase("{{ 'ΑΣ Σ aΣb'.swapcase() }} {{ 'ǆİaΣ'.title() }} {{ '\\u0301é'.isidentifier() }} {{ '_é1'.isidentifier() }} {{ '‿a'.isidentifier() }}", "ας σ AσB ǅi̇aς False True False")]
     [TestCase("x{% raw -%}\n", "x")]
     [TestCase("{{ '\\é\\日\\🎉' }}", "\\xe9\\u65e5\\U0001f389")]
     [TestCase("{{ '🎉a🎉b🎉'.strip('🎉a') }} {{ 'aXa'.lstrip('a') }} {{ 'aXa'.rstrip('a') }} {{ 'aa'.strip('a') }}", "b Xa aX ")]
