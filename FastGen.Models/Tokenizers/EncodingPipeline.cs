@@ -45,19 +45,23 @@ internal sealed class EncodingPipeline
             return whole;
         }
         StringBuilder normalized = new(text.Length);
+        int written = 0;
         foreach (AddedTokenMatcher.Section section in sections)
         {
-            string part = text[section.Start..section.End];
             if (section.Token is { } token)
             {
-                AddToken(token, normalized.Length, part.Length, sink);
+                // The token before may have taken some of the same white space, which is written once.
+                int shared = Math.Max(0, written - section.Start);
+                AddToken(token, normalized.Length - shared, section.End - section.Start, sink);
+                written = Math.Max(written, section.End);
+                normalized.Append(text, section.Start + shared, written - section.Start - shared);
+                continue;
             }
-            else
-            {
-                part = normalize ? Normalize(part) : part;
-                EncodeNormalized(part, normalized.Length, startsDocument: section.Start == 0, preTokenize, sink);
-            }
+            string part = text[section.Start..section.End];
+            part = normalize ? Normalize(part) : part;
+            EncodeNormalized(part, normalized.Length, startsDocument: section.Start == 0, preTokenize, sink);
             normalized.Append(part);
+            written = section.End;
         }
         return normalized.ToString();
     }

@@ -39,13 +39,19 @@ internal sealed class AddedTokenMatcher
     public void Cut(ReadOnlySpan<char> text, List<Section> sections)
     {
         int done = 0;
+        int endOfSpace = 0;
         for (int from = 0; TryFind(text, from, out int start, out int end, out AddedToken? token);)
         {
             // White space that a token takes may still hold the next token.
             from = end;
             if (token.IsSingleWord && IsInsideWord(text, start, end)) continue;
-            if (token.StripsLeft) start = Math.Max(text[..start].TrimEnd().Length, done);
-            if (token.StripsRight) end = text.Length - text[end..].TrimStart().Length;
+            if (token.StripsLeft) start = start <= done ? done : done + text[done..start].TrimEnd().Length;
+            if (token.StripsRight)
+            {
+                // A run of white space is looked through once, however many tokens are in it.
+                if (end >= endOfSpace) endOfSpace = text.Length - text[end..].TrimStart().Length;
+                end = endOfSpace;
+            }
             // Nothing is left of a token whose characters and white space the one before took.
             if (end <= start) continue;
             if (done < start) sections.Add(new Section(done, start, null));

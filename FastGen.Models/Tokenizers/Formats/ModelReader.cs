@@ -87,7 +87,8 @@ internal sealed class ModelReader
     {
         if (_scores.Count > 0) return "Unigram";
         if (_merges is not null || _mergesStart >= 0) return "BPE";
-        return Setting("max_input_chars_per_word").IsPresent ? "WordPiece" : Setting("unk_token").IsPresent ? "WordLevel" : "BPE";
+        if (Setting("max_input_chars_per_word").IsPresent && Setting(PrefixSetting).IsPresent) return "WordPiece";
+        return Setting("unk_token").IsPresent ? "WordLevel" : "BPE";
     }
 
     private BytePairModel BuildBytePair(Vocabulary vocabulary)

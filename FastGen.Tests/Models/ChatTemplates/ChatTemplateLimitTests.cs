@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using FastGen.Models;
 
 namespace FastGen.Tests;
@@ -37,7 +38,62 @@ public class ChatTemplateLimitTests
     [TestCase("{% set s = 'a' * 8000000 %}{{ (s ~ 'b') in (s ~ s) }}", TestName = "quadratic search")]
     [TestCase("{% set s = 'a' * 8000000 %}{% for i in range(100000) %}{{ s.find('b') }}{% endfor %}", TestName = "many searches")]
     [TestCase("{% for i in range(100000) %}{% for j in range(99) %}{{ 'xxxxxxxxxx' }}{% endfor %}{% endfor %}", TestName = "long output")]
+    [TestCase("{% set n = namespace(s=()) %}{% for i in range(99) %}{% set n.s = (n.s, n.s) %}{% endfor %}{{ n.s in {} }}", TestName = "doubled tuple, looked for")]
+    [TestCase("{% set n = namespace(s=[1]) %}{% for i in range(100000) %}{% set n.s = n.s | map('string') %}{% endfor %}{{ n.s | list }}", TestName = "deep iterator, mapped")]
+    [TestCase("{% set n = namespace(s=[1]) %}{% for i in range(100000) %}{% set n.s = n.s | select %}{% endfor %}{{ 2 in n.s }}", TestName = "deep iterator, searched")]
+    [TestCase("{% set n = namespace(s=[1]) %}{% for i in range(100000) %}{% set n.s = n.s | batch(1) %}{% endfor %}{% for x in n.s %}{% endfor %}", TestName = "deep iterator, looped over")]
+    [TestCase("{% set d = {'a' * 16000000: 1} %}{% for i in range(100000) %}{{ d == d.copy() }}{% endfor %}", TestName = "long key, copied and compared")]
+    [TestCase("{% set s = 'a' * 16000000 %}{% for i in range(100000) %}{{ s in {} }}{% endfor %}", TestName = "long key, looked for")]
+    [TestCase("{% set s = ('a' * 100000,) * 9000 %}{% for i in range(100000) %}{{ {}[s] }}{% endfor %}", TestName = "long tuple, looked for")]
+    [TestCase("{% set d = {}.fromkeys(range(99999)) %}{% for i in range(100000) %}{{ d.copy() | length }}{% endfor %}", TestName = "many copies")]
+    [TestCase("{% set d = {}.fromkeys(range(9)|map('string')) %}{% for i in range(100000) %}{% for j in range(100000) %}{{ dict(**d) }}{% endfor %}{% endfor %}", TestName = "many keywords")]
+    [TestCase("{% set q = 'a' * 15000000 %}{{ ([1] * 999)|tojson(separators=(q, q)) }}", TestName = "long JSON separator")]
+    [TestCase("{% set q = 7 ** 2500 %}{% for i in range(100000) %}{% for j in range(100000) %}{{ q * q == 1 }}{% endfor %}{% endfor %}", TestName = "products of large integers")]
     public void Render_Excess_FailsNamingTheLimit(string template) => Assert.That(Fail(template).Fault, Is.EqualTo(ChatTemplateFault.Limit));
+
+    [TestCase("{% set n = namespace(s=()) %}{% for i in range(100000) %}{% set n.s = (n.s,) %}{% endfor %}{{ {}[n.s] is defined }}", TestName = "deep tuple, looked up")]
+    [TestCase("{% set n = namespace(s=()) %}{% for i in range(100000) %}{% set n.s = (n.s,) %}{% endfor %}{{ {n.s: 1} | length }}", TestName = "deep tuple, hashed")]
+    public void Render_DeepKey_EndsWithoutOverflowingTheStack(string template)
+    {
+        // Whether it is too deep depends on the stack of the thread.
+        try
+        {
+            Assert.That(ChatTemplate.Parse(template).Render([]), Is.EqualTo("False").Or.EqualTo("1"));
+        }
+        catch (ChatTemplateException error)
+        {
+            Assert.That(error.Fault, Is.EqualTo(ChatTemplateFault.Limit));
+        }
+    }
+
+    [TestCase("{{ 1|a", ".a", 300_000, " }}", TestName = "dotted name")]
+    [TestCase("{% if 0 %}", "{% elif 0 %}{{ a }}", 40_000, "{% endif %}", TestName = "branches")]
+    public void Parse_LongConstruct_TakesTimeInProportion(string head, string link, int count, string tail)
+    {
+        string template = Names(20_000) + head + string.Concat(Enumerable.Repeat(link, count)) + tail;
+        Stopwatch watch = Stopwatch.StartNew();
+
+        try
+        {
+            ChatTemplate.Parse(template);
+        }
+        catch (ChatTemplateException error)
+        {
+            Assert.That(error.Reason, Does.Contain("No filter named"));
+        }
+
+        Assert.That(watch.Elapsed, Is.LessThan(TimeSpan.FromSeconds(10)));
+    }
+
+    [Test]
+    public void Render_ManyNamesInALoop_FailsNamingTheLimit() =>
+        Assert.That(Fail("{% for i in range(100000) %}{% if 0 %}" + Names(50_000) + "{% endif %}{% endfor %}").Fault, Is.EqualTo(ChatTemplateFault.Limit));
+
+    [Test]
+    public void Keys_OfLargeDictionaries_AreComparedByHash() =>
+        Assert.That(ChatTemplate.Parse("{% set d = {}.fromkeys(range(99999)) %}{% set e = {}.fromkeys(range(99998, -1, -1)) %}{{ d.keys() == e.keys() }} {{ d.items() == e.items() }}").Render([]), Is.EqualTo("True True"));
+
+    private static string Names(int count) => string.Concat(Enumerable.Range(0, count).Select(i => $"{{{{v{i}}}}}"));
 
     [TestCase("(", "1", ")")]
     [TestCase("- ", "1", "")]

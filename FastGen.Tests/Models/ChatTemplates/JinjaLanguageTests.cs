@@ -87,6 +87,20 @@ public class JinjaLanguageTests
     [TestCase("{{ 123456789012345678901234567 * 1.0 }} {{ 123456789012345678901234567 / 7 }} {{ 10 ** 400 / 10 ** 399 }} {{ 1e100|round(-2) }} {{ 123456789012345678901234567|round(2, 'ceil') }}", "1.2345678901234568e+26 1.763668414462081e+25 10.0 1e+100 1.2345678901234568e+26")]
     [TestCase("{{ -599193528908.5713 // 1e-4 }} {{ 7.5 // -2 }} {{ -0.0 // 1 }}", "-5991935289085714.0 -4.0 -0.0")]
     [TestCase("{{ 'ΟΔΟΣ ΟΔΟΣ.'.lower() }} {{ 'ΑΣ'.capitalize() }} {{ 'ΟΔΟΣ'|title }} {{ 'ΣΑΣ🎉'.title() }} {{ 'ǆ ŉ ß'.title() }}", "οδος οδος. Ας Οδος Σας🎉 ǅ ʼN Ss")]
+    [TestCase("{% set d.a %}x{% endset %}", "ERROR TemplateRuntimeError: cannot assign attribute on non-namespace object")]
+    [TestCase("{% set nope.a %}x{% endset %}", "ERROR TemplateRuntimeError: cannot assign attribute on non-namespace object")]
+    [TestCase("{% set n = namespace() %}{% set n.a %}x{% endset %}{{ n.a }}", "x")]
+    [TestCase("{% for i in [1] %}{% macro f(loop) %}{{ loop }}{% endmacro %}{{ f(3) }}{% with loop=4 %}{{ loop }}{% endwith %}{% endfor %}", "34")]
+    [TestCase("{% generation %}{{ kwargs }}{{ varargs }}{{ caller is defined }}{% endgeneration %}", "{}()False")]
+    [TestCase("{{ dict(a=1, **{'a': 2}) }}", "ERROR TypeError: got multiple values for keyword argument 'a'")]
+    [TestCase("{{ ('b', 1) in {'b': 1}.items() }} {{ ('b', 2) in {'b': 1}.items() }} {{ 'b' in {'b': 1}.items() }} {{ {'b': 1}.keys() == {'b': 2}.keys() }} {{ {'b': 1}.items() == {'b': 2}.items() }}", "True False False True False")]
+    [TestCase("{{ {range(3): 1}[range(3)] }} {{ {}[([],)] is defined }}", "1 False")]
+    [TestCase("{{ ([],) in {} }}", "ERROR TypeError: unhashable type: 'list'")]
+    [TestCase("x  {#", "x  ")]
+    [TestCase("{{ 'ΑΣ Σ aΣb'.swapcase() }} {{ 'ǆİaΣ'.title() }} {{ '\\u0301é'.isidentifier() }} {{ '_é1'.isidentifier() }} {{ '‿a'.isidentifier() }}", "ας σ AσB ǅi̇aς False True False")]
+    [TestCase("x{% raw -%}\n", "x")]
+    [TestCase("{{ '\\é\\日\\🎉' }}", "\\xe9\\u65e5\\U0001f389")]
+    [TestCase("{{ '🎉a🎉b🎉'.strip('🎉a') }} {{ 'aXa'.lstrip('a') }} {{ 'aXa'.rstrip('a') }} {{ 'aa'.strip('a') }}", "b Xa aX ")]
     public void Render_Construct_AgreesWithJinja2(string template, string expected)
     {
         string rendered = TemplateKit.Render(template, TemplateKit.Variables(JsonNode.Parse(Context)!.AsObject()), DateTime.UnixEpoch);

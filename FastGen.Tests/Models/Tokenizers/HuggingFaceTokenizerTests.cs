@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Diagnostics;
 using System.Text;
+using System.Text.Json.Nodes;
 using FastGen.Models;
 using Microsoft.ML.Tokenizers;
 
@@ -145,6 +146,33 @@ internal sealed class HuggingFaceTokenizerTests
 
         Assert.That(tokenizer.Encode(" <e> f f"), Is.EqualTo(new[] { 0, 1, 2, 2 }));
         Assert.That(tokenizer.Decode([1, 0, 2]), Is.EqualTo(" "));
+    }
+
+    [TestCase(true, false, 1)]
+    [TestCase(false, true, 200_000)]
+    [TestCase(true, true, 1)]
+    public void Encode_TokensThatTakeLongWhiteSpace_TakesTimeInProportion(bool stripsLeft, bool stripsRight, int least)
+    {
+        using TemporaryFolder folder = new();
+        JsonObject token = new() { ["id"] = 1, ["content"] = "\n", ["lstrip"] = stripsLeft, ["rstrip"] = stripsRight };
+        folder.Write("tokenizer.json", $$$"""{"added_tokens": [{{{token.ToJsonString()}}}], "model": {"type": "BPE", "vocab": {" ": 0, "\n": 1}, "merges": []}}""");
+        HuggingFaceTokenizer tokenizer = TokenizerLoader.Load(folder.Path);
+        Stopwatch watch = Stopwatch.StartNew();
+
+        Assert.That(tokenizer.Encode(new string('\n', 200_000)), Has.Count.GreaterThanOrEqualTo(least).And.All.EqualTo(1));
+        Assert.That(watch.Elapsed, Is.LessThan(TimeSpan.FromSeconds(5)));
+    }
+
+    [Test]
+    public void EncodeToTokens_TokensThatShareWhiteSpace_OffsetsReferToTheText()
+    {
+        using TemporaryFolder folder = new();
+        folder.Write("tokenizer.json", """{"added_tokens": [{"id": 1, "content": "X", "rstrip": true}, {"id": 2, "content": "Y", "lstrip": true}, {"id": 3, "content": "\n", "rstrip": true}], "model": {"type": "BPE", "vocab": {"a": 0, "X": 1, "Y": 2, "\n": 3}, "merges": []}}""");
+
+        IReadOnlyList<EncodedToken> tokens = TokenizerLoader.Load(folder.Path).EncodeToTokens("aX\n  \n Ya", out string? normalized);
+
+        Assert.That(normalized, Is.Null);
+        Assert.That(tokens.Select(token => (token.Id, "aX\n  \n Ya"[token.Offset])), Is.EqualTo(new[] { (0, "a"), (1, "X\n  \n "), (3, "\n  \n "), (3, "\n "), (2, "Y"), (0, "a") }));
     }
 
     [Test]

@@ -83,6 +83,9 @@ const wholes = [
   { model: bytePair({ unk_token: "<unk>", byte_fallback: true }) }, { model: bytePair({ unk_token: "<unk>", byte_fallback: true, fuse_unk: true }) }, { model: bytePair({ unk_token: "<unk>", fuse_unk: true }) },
   { model: bytePair({ end_of_word_suffix: "</w>", byte_fallback: true }), pre_tokenizer: { type: "Whitespace" } }, { model: bytePair({ continuing_subword_prefix: "##", merges: [["a", "##b"]], unk_token: "<unk>" }) },
   { model: { type: "Unigram", unk_id: 0, vocab: [["<unk>", 0], ["a", -1], ["b", -2], ["a", -3], ["ab", -1.5]], byte_fallback: false }, added_tokens: [added(5, "X")] },
+  // Without a type and with only some of WordPiece's fields the model is a WordLevel one.
+  { model: { unk_token: "<unk>", max_input_chars_per_word: 1, vocab: { "<unk>": 0, ab: 1, ba: 2 } }, pre_tokenizer: { type: "WhitespaceSplit" } },
+  { model: { unk_token: "<unk>", max_input_chars_per_word: 2, continuing_subword_prefix: "##", vocab: { "<unk>": 0, a: 1, "##b": 2 } }, pre_tokenizer: { type: "WhitespaceSplit" } },
 ];
 const wholeTexts = ["abc ab", "X \n X\n", "X    b", "caéb céc<a", "Xa Ya aY", "ba"];
 for (const spec of wholes) {

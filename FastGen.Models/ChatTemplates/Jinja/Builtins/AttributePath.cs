@@ -10,10 +10,12 @@ internal sealed class AttributePath
     private readonly bool _ignoreCase;
 
     /// <param name="attribute">An int, a dotted str, or None for the item itself.</param>
+    /// <param name="budget">Pays for reading the path.</param>
     /// <param name="ignoreCase">Whether a str that is found is given in lower case.</param>
     /// <param name="default">Replaces what is undefined, unless it is None.</param>
-    public AttributePath(object? attribute, bool ignoreCase = false, object? @default = null)
+    public AttributePath(object? attribute, RenderBudget budget, bool ignoreCase = false, object? @default = null)
     {
+        if (PythonTypes.TextOf(attribute) is string text) budget.Step(1 + text.Length);
         _parts = attribute is null || attribute == CallArguments.Missing ? [] : PythonTypes.TextOf(attribute) is string path ? [.. path.Split('.').Select(Part)] : [attribute];
         _ignoreCase = ignoreCase;
         _default = @default == CallArguments.Missing ? null : @default;
@@ -36,9 +38,11 @@ internal sealed class AttributePath
     /// <summary>The key of <c>sort</c>: one value for each of the paths that commas separate.</summary>
     public static Func<object?, object?> SortKey(object? attribute, bool ignoreCase, RenderBudget budget)
     {
+        if (PythonTypes.TextOf(attribute) is string given) budget.Step(given.Length);
         AttributePath[] paths = PythonTypes.TextOf(attribute) is string text
-            ? [.. text.Split(',').Select(path => new AttributePath(path, ignoreCase))]
-            : [new AttributePath(attribute, ignoreCase)];
+            ? [.. text.Split(',').Select(path => new AttributePath(path, budget, ignoreCase))]
+            : [new AttributePath(attribute, budget, ignoreCase)];
+        budget.Step(paths.Length);
         return item => new PythonList([.. paths.Select(path => path.Get(item, budget))]);
     }
 }

@@ -11,7 +11,7 @@ internal static class CollectionMethods
             (PythonDict dict, "values") => View(dict, DictPart.Values, name),
             (PythonDict dict, "items") => View(dict, DictPart.Items, name),
             (PythonDict dict, "get") => (interpreter, arguments) => Get(dict, interpreter, arguments),
-            (PythonDict dict, "copy") => (_, _) => dict.Copy(),
+            (PythonDict dict, "copy") => (interpreter, _) => dict.Copy(interpreter.Budget),
             (PythonDict, "fromkeys") => FromKeys,
             (PythonList list, "copy") => (_, _) => list,
             (PythonList list, "count") => (interpreter, arguments) => Count(list.Items, interpreter, arguments),
@@ -40,8 +40,7 @@ internal static class CollectionMethods
     private static object? Get(PythonDict dict, Interpreter interpreter, CallArguments arguments)
     {
         object?[] given = arguments.BindPositional("get", 1, 2);
-        interpreter.Budget.Key(given[0]);
-        if (dict.TryGet(given[0], out object? value)) return value;
+        if (dict.TryGet(given[0], interpreter.Budget, out object? value)) return value;
         return given[1] == CallArguments.Missing ? null : given[1];
     }
 
@@ -49,7 +48,7 @@ internal static class CollectionMethods
     {
         object?[] given = arguments.BindPositional("fromkeys", 1, 2);
         PythonDict dict = new();
-        foreach (object? key in PythonTypes.ToList(given[0], interpreter.Budget)) dict[key] = given[1] == CallArguments.Missing ? null : given[1];
+        foreach (object? key in PythonTypes.ToList(given[0], interpreter.Budget)) dict.Set(key, given[1] == CallArguments.Missing ? null : given[1], interpreter.Budget);
         return dict;
     }
 

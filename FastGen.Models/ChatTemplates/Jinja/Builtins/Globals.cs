@@ -28,7 +28,7 @@ internal static class Globals
         if (arguments.Positional.Count > 1) throw TemplateError.Type($"{function} expected at most 1 argument, got {arguments.Positional.Count}");
         PythonDict dict = new();
         if (arguments.Positional.Count == 1) Fill(dict, arguments.Positional[0], interpreter.Budget);
-        foreach ((string name, object? value) in arguments.Keywords) dict[name] = value;
+        foreach ((string name, object? value) in arguments.Keywords) dict.Set(name, value, interpreter.Budget);
         return dict;
     }
 
@@ -37,7 +37,7 @@ internal static class Globals
         if (source is PythonDict original)
         {
             budget.Items(original.Count);
-            foreach ((object? key, object? value) in original.Items) dict[key] = value;
+            foreach ((object? key, object? value) in original.Items) dict.Set(key, value, budget);
             return;
         }
         foreach (object? item in PythonTypes.ToList(source, budget))
@@ -46,15 +46,14 @@ internal static class Globals
                 ? throw TemplateError.Type("cannot convert dictionary update sequence element to a sequence")
                 : PythonTypes.ToList(item, budget);
             if (pair.Count != 2) throw TemplateError.Value($"dictionary update sequence element has length {pair.Count}; 2 is required");
-            budget.Key(pair[0]);
-            dict[pair[0]] = pair[1];
+            dict.Set(pair[0], pair[1], budget);
         }
     }
 
     private static JinjaNamespace CreateNamespace(Interpreter interpreter, CallArguments arguments)
     {
         JinjaNamespace created = new();
-        foreach ((object? name, object? value) in CreateDict(interpreter, arguments, "namespace").Items) created.Attributes[name] = value;
+        foreach ((object? name, object? value) in CreateDict(interpreter, arguments, "namespace").Items) created.Attributes.Set(name, value, interpreter.Budget);
         return created;
     }
 

@@ -8,8 +8,8 @@ internal static class GroupingFilters
         RenderBudget budget = interpreter.Budget;
         object?[] given = arguments.Bind("do_groupby", 1, "attribute", "default", "case_sensitive");
         bool ignoreCase = !CallArguments.Flag(given[2], false);
-        AttributePath key = new(given[0], ignoreCase, given[1]);
-        AttributePath shown = new(given[0], ignoreCase: false, given[1]);
+        AttributePath key = new(given[0], budget, ignoreCase, given[1]);
+        AttributePath shown = new(given[0], budget, ignoreCase: false, given[1]);
         List<(object? Key, List<object?> Items)> groups = [];
         foreach (object? item in PythonSort.By(PythonTypes.ToList(value, budget), item => key.Get(item, budget), reverse: false, budget))
         {

@@ -18,6 +18,7 @@ internal static class NumberFilters
         if (value is Undefined undefined) throw undefined.Error();
         if (PythonTypes.TextOf(value) is string text)
         {
+            interpreter.Budget.Text(text.Length);
             if (PythonParsing.TryInteger(text, (int)CallArguments.Integer(given[1], 10), out object? integer)) return integer;
             return PythonParsing.TryFloat(text, out double parsed) && double.IsFinite(parsed) ? PythonNumber.Normalize(new BigInteger(parsed)) : otherwise;
         }
@@ -30,7 +31,7 @@ internal static class NumberFilters
         object? given = arguments.Bind("do_float", 0, "default")[0];
         object? otherwise = given == CallArguments.Missing ? 0.0 : given;
         if (value is Undefined undefined) throw undefined.Error();
-        if (PythonTypes.TextOf(value) is string text) return PythonParsing.TryFloat(text, out double parsed) ? parsed : otherwise;
+        if (PythonTypes.TextOf(value) is string text) return PythonParsing.TryFloat(interpreter.Budget.Made(text), out double parsed) ? parsed : otherwise;
         return PythonNumber.IsNumber(value) ? PythonNumber.ToDouble(value) : otherwise;
     }
 
@@ -41,6 +42,7 @@ internal static class NumberFilters
         object? method = CallArguments.Or(given[1], (object?)"common");
         if (method is not ("common" or "ceil" or "floor")) throw TemplateError.Argument("method must be common, ceil or floor");
         if (!PythonNumber.IsNumber(value)) throw TemplateError.Type($"type {PythonTypes.Name(value)} doesn't define __round__ method");
+        interpreter.Budget.Step(RenderBudget.LargeIntegerSteps);
         if (method is "common") return value is double number ? PythonParsing.Round(number, precision) : RoundInteger(PythonNumber.ToBig(value), precision);
         object scale = PythonNumber.Power(10L, precision);
         object product = PythonNumber.Multiply(value, scale);
@@ -64,7 +66,7 @@ internal static class NumberFilters
     public static object? Sum(Interpreter interpreter, object? value, CallArguments arguments)
     {
         object?[] given = arguments.Bind("do_sum", 0, "attribute", "start");
-        AttributePath path = new(given[0]);
+        AttributePath path = new(given[0], interpreter.Budget);
         object? sum = given[1] == CallArguments.Missing ? 0L : given[1];
         if (PythonTypes.IsText(sum)) throw TemplateError.Type("sum() can't sum strings [use ''.join(seq) instead]");
         foreach (object? item in PythonTypes.Iterate(value)) sum = PythonOperators.Apply(BinaryOperator.Add, sum, path.Get(item, interpreter.Budget), interpreter.Budget);

@@ -152,6 +152,6 @@ internal sealed class PercentFormat
         _position = end + 1;
         _usedMapping = true;
         PythonDict mapping = _operand as PythonDict ?? throw TemplateError.Type("format requires a mapping");
-        return mapping.TryGet(key, out object? value) ? value : throw TemplateError.Evaluation("KeyError", PythonText.Repr(key, _budget));
+        return mapping.TryGet(key, _budget, out object? value) ? value : throw TemplateError.Evaluation("KeyError", PythonText.Repr(key, _budget));
     }
 }

@@ -66,7 +66,7 @@ internal sealed class PythonJson(RenderBudget budget, bool ensureAscii, string? 
         _text.Append('[');
         for (int i = 0; i < items.Count; i++)
         {
-            if (i > 0) _text.Append(itemSeparator);
+            if (i > 0) Separate(itemSeparator);
             NewLine(depth + 1);
             Write(items[i], depth + 1);
         }
@@ -86,15 +86,21 @@ internal sealed class PythonJson(RenderBudget budget, bool ensureAscii, string? 
         bool first = true;
         foreach ((object? key, object? value) in items)
         {
-            if (!first) _text.Append(itemSeparator);
+            if (!first) Separate(itemSeparator);
             first = false;
             NewLine(depth + 1);
             WriteString(PythonTypes.TextOf(key) ?? Scalar(key) ?? throw TemplateError.Type($"keys must be str, int, float, bool or None, not {PythonTypes.Name(key)}"));
-            _text.Append(keySeparator);
+            Separate(keySeparator);
             Write(value, depth + 1);
         }
         NewLine(depth);
         _text.Append('}');
+    }
+
+    private void Separate(string separator)
+    {
+        budget.Grown(_text.Length, _text.Length + (long)separator.Length);
+        _text.Append(separator);
     }
 
     private void NewLine(int depth)

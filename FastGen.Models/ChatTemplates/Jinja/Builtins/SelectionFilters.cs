@@ -20,7 +20,7 @@ internal static class SelectionFilters
             {
                 if (name is not ("attribute" or "default")) throw TemplateError.Argument($"Unexpected keyword argument '{name}'");
             }
-            AttributePath path = new(Keyword(arguments, "attribute"), @default: Keyword(arguments, "default"));
+            AttributePath path = new(Keyword(arguments, "attribute"), interpreter.Budget, @default: Keyword(arguments, "default"));
             return item => path.Get(item, interpreter.Budget);
         }
         if (arguments.Positional.Count == 0) throw TemplateError.Argument("map requires a filter argument");
@@ -38,7 +38,7 @@ internal static class SelectionFilters
         if (!PythonTypes.IsTrue(value)) yield break;
         int testAt = byAttribute ? 1 : 0;
         if (arguments.Positional.Count < testAt) throw TemplateError.Argument("Missing parameter for attribute name");
-        AttributePath path = new(byAttribute ? arguments.Positional[0] : null);
+        AttributePath path = new(byAttribute ? arguments.Positional[0] : null, interpreter.Budget);
         string? test = arguments.Positional.Count > testAt ? RequireName(arguments.Positional[testAt], "test") : null;
         CallArguments rest = new([.. arguments.Positional.Skip(testAt + 1)], arguments.Keywords);
         foreach (object? item in PythonTypes.Iterate(value))

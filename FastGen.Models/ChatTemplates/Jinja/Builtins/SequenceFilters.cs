@@ -7,7 +7,7 @@ internal static class SequenceFilters
     {
         object? given = arguments.Bind("do_attr", 1, "name")[0];
         string name = TextMethods.RequireText("attr", given);
-        return Members.TryGetAttribute(value, name, out object? attribute) ? attribute : Undefined.Member(value, name, interpreter.Budget);
+        return Members.TryGetAttribute(value, name, interpreter.Budget, out object? attribute) ? attribute : Undefined.Member(value, name, interpreter.Budget);
     }
 
     public static object? Length(Interpreter interpreter, object? value, CallArguments arguments)
@@ -66,7 +66,7 @@ internal static class SequenceFilters
     {
         object?[] given = arguments.Bind("do_join", 0, "d", "attribute");
         string separator = given[0] == CallArguments.Missing ? "" : PythonText.Str(given[0], interpreter.Budget);
-        AttributePath path = new(given[1]);
+        AttributePath path = new(given[1], interpreter.Budget);
         List<string> parts = [];
         long length = 0;
         foreach (object? item in PythonTypes.Iterate(value))

@@ -22,7 +22,7 @@ internal static class SortingFilters
         };
         if (value is Undefined undefined) throw undefined.Error();
         PythonDict dict = value as PythonDict ?? throw TemplateError.Evaluation("AttributeError", $"'{PythonTypes.Name(value)}' object has no attribute 'items'");
-        AttributePath key = new((long)position, ignoreCase);
+        AttributePath key = new((long)position, interpreter.Budget, ignoreCase);
         List<PythonTuple> items = [.. dict.Items.Select(item => new PythonTuple([item.Key, item.Value]))];
         return new PythonList(PythonSort.By(items, item => key.Get(item, interpreter.Budget), CallArguments.Flag(given[2], false), interpreter.Budget));
     }
@@ -34,7 +34,7 @@ internal static class SortingFilters
     private static object? Extreme(Interpreter interpreter, object? value, CallArguments arguments, string symbol)
     {
         object?[] given = arguments.Bind("_min_or_max", 0, "case_sensitive", "attribute");
-        AttributePath path = new(given[1], !CallArguments.Flag(given[0], false));
+        AttributePath path = new(given[1], interpreter.Budget, !CallArguments.Flag(given[0], false));
         object? best = Undefined.Hint("No aggregated item, sequence was empty.");
         object? bestKey = CallArguments.Missing;
         foreach (object? item in PythonTypes.Iterate(value))
@@ -53,7 +53,7 @@ internal static class SortingFilters
     public static object? Unique(Interpreter interpreter, object? value, CallArguments arguments)
     {
         object?[] given = arguments.Bind("do_unique", 0, "case_sensitive", "attribute");
-        return new PythonIterator(UniqueItems(interpreter, value, new AttributePath(given[1], !CallArguments.Flag(given[0], false))));
+        return new PythonIterator(UniqueItems(interpreter, value, new AttributePath(given[1], interpreter.Budget, !CallArguments.Flag(given[0], false))));
     }
 
     private static IEnumerable<object?> UniqueItems(Interpreter interpreter, object? value, AttributePath path)
@@ -62,9 +62,8 @@ internal static class SortingFilters
         foreach (object? item in PythonTypes.Iterate(value))
         {
             object? key = path.Get(item, interpreter.Budget);
-            interpreter.Budget.Key(key);
-            if (seen.Contains(key)) continue;
-            seen[key] = null;
+            if (seen.Contains(key, interpreter.Budget)) continue;
+            seen.Set(key, null, interpreter.Budget);
             yield return item;
         }
     }

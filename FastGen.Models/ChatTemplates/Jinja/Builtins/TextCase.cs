@@ -73,21 +73,30 @@ internal static class TextCase
     {
         StringBuilder title = new(text.Length);
         int position = 0;
-        string lower = Lower(text);
         bool inWord = false;
         foreach (string character in CodePoints.Split(text))
         {
-            // The lower case of a whole text knows where its words end.
-            string inner = lower.Length == text.Length ? lower.Substring(position, character.Length) : Lower(character);
+            title.Append(inWord ? LowerCharacter(text, position, character) : TitleCharacter(character));
             position += character.Length;
-            title.Append(inWord ? inner : TitleCharacter(character));
             inWord = Rune.TryGetRuneAt(character, 0, out Rune rune) && PythonChar.IsCased(rune);
         }
         return title.ToString();
     }
 
-    public static string Swap(string text) => string.Concat(CodePoints.Split(text).Select(character =>
-        !Rune.TryGetRuneAt(character, 0, out Rune rune) ? character : Rune.IsUpper(rune) ? Lower(character) : Rune.IsLower(rune) ? Upper(character) : character));
+    private static string LowerCharacter(string text, int position, string character) => character == "Σ" ? EndsWord(text, position) ? "ς" : "σ" : Lower(character);
+
+    public static string Swap(string text)
+    {
+        StringBuilder swapped = new(text.Length);
+        int position = 0;
+        foreach (string character in CodePoints.Split(text))
+        {
+            bool isCharacter = Rune.TryGetRuneAt(character, 0, out Rune rune);
+            swapped.Append(isCharacter && Rune.IsUpper(rune) ? LowerCharacter(text, position, character) : isCharacter && Rune.IsLower(rune) ? Upper(character) : character);
+            position += character.Length;
+        }
+        return swapped.ToString();
+    }
 
     /// <summary>The form in which texts are compared without case.</summary>
     public static string Fold(string text) => Lower(Upper(text)).Replace('ς', 'σ');

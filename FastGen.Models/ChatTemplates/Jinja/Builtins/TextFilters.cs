@@ -36,7 +36,7 @@ internal static class TextFilters
         if (arguments.Keywords.Count > 0)
         {
             PythonDict named = new();
-            foreach ((string name, object? item) in arguments.Keywords) named[name] = item;
+            foreach ((string name, object? item) in arguments.Keywords) named.Set(name, item, interpreter.Budget);
             operand = named;
         }
         return PercentFormat.Format(SoftText(value, interpreter.Budget), operand, interpreter.Budget);
@@ -94,6 +94,7 @@ internal static class TextFilters
         long leeway = given[3] is null ? 5 : CallArguments.Integer(given[3], 5);
         if (length < end.Length) throw TemplateError.Evaluation("AssertionError", $"expected length >= {end.Length}, got {length}");
         if (leeway < 0) throw TemplateError.Evaluation("AssertionError", $"expected leeway >= 0, got {leeway}");
+        if (PythonTypes.TextOf(value) is string whole) interpreter.Budget.Text(whole.Length);
         if (count <= length + leeway) return value;
         string text = PythonTypes.TextOf(value) ?? throw TemplateError.Type($"can only concatenate {PythonTypes.Name(value)} (not \"str\") to {PythonTypes.Name(value)}");
         string kept = text[..CodePoints.ToUnits(text, (int)(length - CodePoints.Count(end)))];

@@ -53,7 +53,7 @@ internal static class TextMethods
         ["islower"] = (_, _, text, _) => TextCase.IsAll(text, Rune.IsLower, Rune.IsUpper),
         ["isupper"] = (_, _, text, _) => TextCase.IsAll(text, Rune.IsUpper, Rune.IsLower),
         ["istitle"] = (_, _, text, _) => TextCase.IsTitle(text),
-        ["isidentifier"] = (_, _, text, _) => text.Length > 0 && !char.IsDigit(text[0]) && Enumerable.Range(0, text.Length).All(i => char.IsLowSurrogate(text[i]) || PythonChar.IsIdentifierPart(text, i)),
+        ["isidentifier"] = (_, _, text, _) => text.Length > 0 && PythonChar.IsIdentifierStart(text) && Enumerable.Range(0, text.Length).All(i => char.IsLowSurrogate(text[i]) || PythonChar.IsIdentifierPart(text, i)),
     };
 
     public static bool TryBind(object self, string name, out object? method)
@@ -207,6 +207,8 @@ internal static class TextMethods
     {
         object? mapping = arguments.BindPositional("format_map", 1, 1)[0];
         PythonDict dict = mapping as PythonDict ?? throw TemplateError.Type($"'{PythonTypes.Name(mapping)}' object is not a mapping");
+        interpreter.Budget.Items(dict.Count);
+        foreach (object? key in dict.Keys) interpreter.Budget.Key(key);
         return BraceFormat.Format(interpreter, self, [], dict.Items.Where(item => PythonTypes.IsText(item.Key)).ToDictionary(item => PythonTypes.TextOf(item.Key)!, item => item.Value));
     }
 }

@@ -33,12 +33,13 @@ internal static class TextSearch
     {
         object?[] given = arguments.BindPositional(function, 1, 3);
         IReadOnlyList<object?> affixes = given[0] is PythonTuple tuple ? tuple.Items : [given[0]];
+        string? window = Window(text, given[1], given[2])?.Window;
         bool found = false;
         foreach (object? affix in affixes)
         {
             string wanted = PythonTypes.TextOf(affix) ?? throw TemplateError.Type($"{function} first arg must be str or a tuple of str, not {PythonTypes.Name(affix)}");
             interpreter.Budget.Text(wanted.Length);
-            found = found || (Window(text, given[1], given[2]) is (string window, _) && matches(window, wanted));
+            found = found || (window is not null && matches(window, wanted));
         }
         return found;
     }

@@ -1,3 +1,6 @@
+using System.Buffers;
+using System.Text;
+
 namespace FastGen.Models.Jinja;
 
 /// <summary>Python's ways to cut strings.</summary>
@@ -93,12 +96,11 @@ internal static class TextSplitting
             if (right) text = PythonChar.TrimEnd(text);
             return left ? PythonChar.TrimStart(text) : text;
         }
-        HashSet<string> set = [.. CodePoints.Split(characters)];
-        string[] points = [.. CodePoints.Split(text)];
-        int start = 0, end = points.Length;
-        while (left && start < end && set.Contains(points[start])) start++;
-        while (right && end > start && set.Contains(points[end - 1])) end--;
-        return start == 0 && end == points.Length ? text : string.Concat(points[start..end]);
+        HashSet<Rune> set = [.. characters.EnumerateRunes()];
+        ReadOnlySpan<char> rest = text;
+        while (left && Rune.DecodeFromUtf16(rest, out Rune first, out int length) == OperationStatus.Done && set.Contains(first)) rest = rest[length..];
+        while (right && Rune.DecodeLastFromUtf16(rest, out Rune last, out int length) == OperationStatus.Done && set.Contains(last)) rest = rest[..^length];
+        return rest.Length == text.Length ? text : rest.ToString();
     }
 
     /// <summary>Replaces the first <paramref name="limit"/> occurrences (all when negative). An empty <paramref name="old"/> matches between characters.</summary>

@@ -47,8 +47,7 @@ internal sealed partial class Interpreter
         foreach ((Expression keyExpression, Expression value) in expression.Items)
         {
             object? key = Evaluate(keyExpression, frame);
-            Budget.Key(key);
-            dict[key] = Evaluate(value, frame);
+            dict.Set(key, Evaluate(value, frame), Budget);
         }
         return dict;
     }
@@ -135,15 +134,23 @@ internal sealed partial class Interpreter
         List<KeyValuePair<string, object?>> keywords = new(arguments.Keywords.Count);
         foreach ((string name, Expression value) in arguments.Keywords) keywords.Add(KeyValuePair.Create(name, Evaluate(value, frame)));
         if (arguments.Unpacked is not null) positional.AddRange(PythonTypes.ToList(Evaluate(arguments.Unpacked, frame), Budget));
-        if (arguments.UnpackedKeywords is not null) keywords.AddRange(UnpackKeywords(Evaluate(arguments.UnpackedKeywords, frame)));
+        if (arguments.UnpackedKeywords is not null) UnpackKeywords(Evaluate(arguments.UnpackedKeywords, frame), keywords);
         if (caller is not null) keywords.Add(KeyValuePair.Create("caller", (object?)caller));
         return new CallArguments(positional, keywords);
     }
 
-    private static IEnumerable<KeyValuePair<string, object?>> UnpackKeywords(object? value)
+    private void UnpackKeywords(object? value, List<KeyValuePair<string, object?>> keywords)
     {
         PythonDict dict = value as PythonDict ?? throw TemplateError.Type($"argument after ** must be a mapping, not {PythonTypes.Name(value)}");
-        return dict.Items.Select(item => KeyValuePair.Create(PythonTypes.TextOf(item.Key) ?? throw TemplateError.Type("keywords must be strings"), item.Value));
+        Budget.Items(dict.Count);
+        HashSet<string> given = [.. keywords.Select(keyword => keyword.Key)];
+        foreach ((object? key, object? item) in dict.Items)
+        {
+            Budget.Key(key);
+            string name = PythonTypes.TextOf(key) ?? throw TemplateError.Type("keywords must be strings");
+            if (given.Contains(name)) throw TemplateError.Type($"got multiple values for keyword argument '{name}'");
+            keywords.Add(KeyValuePair.Create(name, item));
+        }
     }
 
     private object? EvaluateCall(CallExpression expression, Frame frame, Macro? caller)

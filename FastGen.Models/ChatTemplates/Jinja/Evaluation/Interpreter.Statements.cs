@@ -60,7 +60,7 @@ internal sealed partial class Interpreter
                 Write(PythonText.Str(EvaluateCall(callBlock.Call, frame, caller), Budget));
                 return Flow.Normal;
             case GenerationStatement generation:
-                Write(Capture(generation.Body.Body, EnterFrame(frame, generation.Body.Layout)));
+                Write(PythonText.Str(new Macro(generation.Body, frame).Call(this, CallArguments.None), Budget));
                 return Flow.Normal;
             case FilterBlockStatement filterBlock:
                 return ExecuteFilterBlock(filterBlock, frame);
@@ -84,6 +84,7 @@ internal sealed partial class Interpreter
 
     private void ExecuteSetBlock(SetBlockStatement statement, Frame frame)
     {
+        RequireNamespaces(statement.Target, frame);
         Frame block = EnterFrame(frame, statement.Layout);
         string text = Capture(statement.Body, block);
         Assign(statement.Target, statement.Filter is null ? text : ApplyFilter(statement.Filter, block, text), frame);
@@ -129,7 +130,7 @@ internal sealed partial class Interpreter
             Budget.Step();
             Assign(statement.Target, item, body);
             if (statement.LoopSlot >= 0) body[statement.LoopSlot] = loop;
-            body.Enter(_context, keepParameters: true);
+            Enter(body, keepParameters: true);
             Flow flow = Execute(statement.Body, body);
             if (flow == Flow.Break) break;
             completed |= flow == Flow.Normal;
@@ -168,7 +169,7 @@ internal sealed partial class Interpreter
                 frame.Up(name.Hops)[name.Slot] = value;
                 break;
             case NamespaceTarget attribute:
-                ((JinjaNamespace)frame.Up(attribute.Variable.Hops)[attribute.Variable.Slot]!).Attributes[attribute.Attribute] = value;
+                ((JinjaNamespace)frame.Up(attribute.Variable.Hops)[attribute.Variable.Slot]!).Attributes.Set(attribute.Attribute, value, Budget);
                 break;
             case TupleExpression tuple:
                 Unpack(tuple.Items, value, frame);

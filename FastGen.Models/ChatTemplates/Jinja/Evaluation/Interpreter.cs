@@ -26,8 +26,14 @@ internal sealed partial class Interpreter
     public Frame EnterFrame(Frame? outer, FrameLayout layout)
     {
         Frame frame = new(outer, layout);
-        frame.Enter(_context, keepParameters: false);
+        Enter(frame, keepParameters: false);
         return frame;
+    }
+
+    private void Enter(Frame frame, bool keepParameters)
+    {
+        Budget.Step(frame.Layout.Loads.Count);
+        frame.Enter(_context, keepParameters);
     }
 
     /// <summary>Runs a macro's body, or another that may call itself, and returns what it wrote.</summary>

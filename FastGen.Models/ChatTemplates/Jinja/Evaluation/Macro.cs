@@ -12,7 +12,7 @@ internal sealed class Macro(MacroDefinition definition, Frame frame) : Callable(
         value = name switch
         {
             "name" => Name,
-            "arguments" => new PythonTuple([.. definition.Parameters.Select(parameter => parameter.Name)]),
+            "arguments" => definition.ParameterNames,
             "catch_kwargs" => definition.KeywordsSlot >= 0,
             "catch_varargs" => definition.VariadicSlot >= 0,
             "caller" => definition.CallerSlot >= 0,
@@ -31,15 +31,10 @@ internal sealed class Macro(MacroDefinition definition, Frame frame) : Callable(
 
     private void Bind(Frame body, CallArguments arguments)
     {
-        List<KeyValuePair<string, object?>> keywords = [.. arguments.Keywords];
-        object? Take(string name, object? otherwise)
-        {
-            int index = keywords.FindIndex(keyword => keyword.Key == name);
-            if (index < 0) return otherwise;
-            object? value = keywords[index].Value;
-            keywords.RemoveAt(index);
-            return value;
-        }
+        OrderedDictionary<string, object?> keywords = [];
+        foreach ((string name, object? value) in arguments.Keywords) keywords[name] = value;
+        HashSet<string> taken = [];
+        object? Take(string name, object? otherwise) => keywords.TryGetValue(name, out object? value) && taken.Add(name) ? value : otherwise;
         int count = definition.Parameters.Count;
         for (int i = 0; i < count; i++)
         {
@@ -49,14 +44,18 @@ internal sealed class Macro(MacroDefinition definition, Frame frame) : Callable(
         if (definition.KeywordsSlot >= 0)
         {
             PythonDict rest = new();
-            foreach ((string name, object? value) in keywords) rest[name] = value;
+            foreach ((string name, object? value) in keywords)
+            {
+                if (!taken.Contains(name)) rest[name] = value;
+            }
             body[definition.KeywordsSlot] = rest;
         }
-        else if (keywords.Count > 0)
+        else if (keywords.Count > taken.Count)
         {
-            throw TemplateError.Type(keywords.Any(keyword => keyword.Key == "caller")
+            string extra = keywords.Keys.First(name => !taken.Contains(name));
+            throw TemplateError.Type(keywords.ContainsKey("caller") && !taken.Contains("caller")
                 ? $"macro {Quoted} was invoked with two values for the special caller argument. This is most likely a bug."
-                : $"macro {Quoted} takes no keyword argument '{keywords[0].Key}'");
+                : $"macro {Quoted} takes no keyword argument '{extra}'");
         }
         if (definition.VariadicSlot >= 0) body[definition.VariadicSlot] = new PythonTuple([.. arguments.Positional.Skip(count)]);
         else if (arguments.Positional.Count > count) throw TemplateError.Type($"macro {Quoted} takes not more than {count} argument(s)");

@@ -16,19 +16,19 @@ internal static class Members
 
     public static object? GetAttribute(object? target, string name, RenderBudget budget)
     {
-        if (TryGetAttribute(target, name, out object? value) || PythonIndexing.TryGetItem(target, name, budget, out value)) return value;
+        if (TryGetAttribute(target, name, budget, out object? value) || PythonIndexing.TryGetItem(target, name, budget, out value)) return value;
         return Undefined.Member(target, name, budget);
     }
 
     public static object? GetItem(object? target, object? key, RenderBudget budget)
     {
         if (PythonIndexing.TryGetItem(target, key, budget, out object? value)) return value;
-        if (PythonTypes.TextOf(key) is string name && TryGetAttribute(target, name, out value)) return value;
+        if (PythonTypes.TextOf(key) is string name && TryGetAttribute(target, name, budget, out value)) return value;
         return Undefined.Member(target, key, budget);
     }
 
     /// <summary>The attribute alone, without keys: what the filter <c>attr</c> sees.</summary>
-    public static bool TryGetAttribute(object? target, string name, out object? value)
+    public static bool TryGetAttribute(object? target, string name, RenderBudget budget, out object? value)
     {
         value = null;
         if (target is Undefined undefined) throw undefined.Error();
@@ -39,7 +39,7 @@ internal static class Members
         }
         switch (target)
         {
-            case JinjaNamespace @namespace: return @namespace.Attributes.TryGet(name, out value);
+            case JinjaNamespace @namespace: return @namespace.Attributes.TryGet(name, budget, out value);
             case LoopContext loop: return loop.TryGetAttribute(name, out value);
             case string or Markup: return TextMethods.TryBind(target, name, out value);
             case PythonTuple { Names: not null } tuple when tuple.Names.ToList().IndexOf(name) is int index and >= 0:

@@ -13,6 +13,9 @@ internal sealed class RenderBudget
     public const int MaxItems = 1_000_000;
     private const int CharactersPerStep = 16;
 
+    /// <summary>What an operation on an int of thousands of digits costs.</summary>
+    public const int LargeIntegerSteps = 64;
+
     private long _left = MaxSteps;
 
     public void Step(long steps = 1)
@@ -49,7 +52,10 @@ internal sealed class RenderBudget
     }
 
     /// <summary>Pays for hashing a dictionary's key.</summary>
-    public void Key(object? key) => Step(1 + (PythonTypes.TextOf(key)?.Length ?? 0) / CharactersPerStep);
+    public void Key(object? key) => Step(HashSteps(key));
+
+    /// <summary>What hashing a value costs.</summary>
+    public static long HashSteps(object? key) => key is PythonTuple tuple ? tuple.HashSteps : 1 + (PythonTypes.TextOf(key)?.Length ?? 0) / CharactersPerStep;
 
     /// <summary>Pays for searching <paramref name="needle"/> in <paramref name="text"/>, whose worst case is their product.</summary>
     public void Search(string text, string needle) => Step((text.Length + (long)text.Length * needle.Length / 64) / CharactersPerStep);

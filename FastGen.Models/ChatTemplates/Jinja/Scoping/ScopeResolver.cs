@@ -6,6 +6,8 @@ namespace FastGen.Models.Jinja;
 /// </summary>
 internal sealed class ScopeResolver
 {
+    private const string LoopVariable = "loop";
+
     private SymbolTable _symbols = new(null);
 
     // Inside an `if` or a conditional expression an unknown filter fails only when it is reached.
@@ -52,7 +54,7 @@ internal sealed class ScopeResolver
                 ResolveFor(@for);
                 break;
             case MacroStatement macro:
-                ResolveTarget(macro.Target);
+                Locate(macro.Target);
                 ResolveMacro(macro.Definition, macro.Line);
                 break;
             case CallBlockStatement callBlock:
@@ -107,9 +109,10 @@ internal sealed class ScopeResolver
         Resolve(statement.Iterable);
         bool breakable = _breakable;
         _loops++;
+        if (Targets.Names(statement.Target).FirstOrDefault(name => name.Name == LoopVariable) is { } assigned) throw LoopAssigned(assigned);
         _breakable = true;
         SymbolTable body = new(outer);
-        if (statement.Recursive || Syntax.Undeclared(statement.Body, "loop").Count > 0) statement.LoopSlot = body.DeclareParameter("loop");
+        if (statement.Recursive || Syntax.Undeclared(statement.Body, LoopVariable).Count > 0) statement.LoopSlot = body.DeclareParameter(LoopVariable);
         statement.BodyLayout = InFrame(body, collector => { collector.VisitTarget(statement.Target); collector.Visit(statement.Body); }, () =>
         {
             ResolveTarget(statement.Target);
@@ -175,14 +178,13 @@ internal sealed class ScopeResolver
 
     private void ResolveTarget(Expression target)
     {
-        if (target is NameExpression { Name: "loop", Use: NameUse.Store or NameUse.Parameter } && _loops > 0)
-        {
-            throw TemplateError.Syntax("Can't assign to special loop variable in for-loop target", target.Line);
-        }
+        if (target is NameExpression { Name: LoopVariable, Use: NameUse.Store } && _loops > 0) throw LoopAssigned(target);
         if (target is NameExpression name) Locate(name);
         else if (target is NamespaceTarget attribute) Locate(attribute.Variable);
         else foreach (Expression item in ((TupleExpression)target).Items) ResolveTarget(item);
     }
+
+    private static TemplateError LoopAssigned(Expression target) => TemplateError.Syntax("Can't assign to special loop variable in for-loop target", target.Line);
 
     private void Locate(NameExpression name) => (name.Hops, name.Slot) = _symbols.Find(name.Name)!.Value;
 

@@ -19,28 +19,30 @@ internal sealed record FrameLayout(IReadOnlyList<SlotLoad> Loads)
 internal sealed class SymbolTable
 {
     private readonly SymbolTable? _parent;
+
+    // A branch of an `if` keeps only what it adds to the table before it.
+    private readonly SymbolTable? _before;
     private readonly List<SlotLoad> _slots;
     private readonly Dictionary<string, int> _slotOfName;
-    private readonly Dictionary<string, int> _references;
-    private readonly HashSet<string> _stores;
+    private readonly Dictionary<string, int> _references = [];
+    private readonly HashSet<string> _stores = [];
 
-    public SymbolTable(SymbolTable? parent) : this(parent, [], [], new Dictionary<string, int>(), [])
+    public SymbolTable(SymbolTable? parent) : this(parent, null, [], [])
     {
     }
 
-    private SymbolTable(SymbolTable? parent, List<SlotLoad> slots, Dictionary<string, int> slotOfName, IReadOnlyDictionary<string, int> references, IEnumerable<string> stores)
+    private SymbolTable(SymbolTable? parent, SymbolTable? before, List<SlotLoad> slots, Dictionary<string, int> slotOfName)
     {
         _parent = parent;
+        _before = before;
         _slots = slots;
         _slotOfName = slotOfName;
-        _references = new Dictionary<string, int>(references);
-        _stores = [.. stores];
     }
 
     public FrameLayout ToLayout() => new([.. _slots]);
 
     /// <summary>A table for one branch of an <c>if</c>: it has names of its own, but shares the frame's slots.</summary>
-    public SymbolTable Branch() => new(_parent, _slots, _slotOfName, _references, _stores);
+    public SymbolTable Branch() => new(_parent, this, _slots, _slotOfName);
 
     /// <summary>The frame and slot that <paramref name="name"/> means here, or null for a name seen nowhere yet.</summary>
     public (int Hops, int Slot)? Find(string name)
@@ -48,9 +50,27 @@ internal sealed class SymbolTable
         int hops = 0;
         for (SymbolTable? table = this; table is not null; table = table._parent, hops++)
         {
-            if (table._references.TryGetValue(name, out int slot)) return (hops, slot);
+            if (table.SlotOf(name) is int slot) return (hops, slot);
         }
         return null;
+    }
+
+    private int? SlotOf(string name)
+    {
+        for (SymbolTable? table = this; table is not null; table = table._before)
+        {
+            if (table._references.TryGetValue(name, out int slot)) return slot;
+        }
+        return null;
+    }
+
+    private bool IsStored(string name)
+    {
+        for (SymbolTable? table = this; table is not null; table = table._before)
+        {
+            if (table._stores.Contains(name)) return true;
+        }
+        return false;
     }
 
     public void Load(string name)
@@ -61,7 +81,7 @@ internal sealed class SymbolTable
     public void Store(string name)
     {
         _stores.Add(name);
-        if (!_references.ContainsKey(name)) Define(name, OuterOr(name, new SlotLoad(LoadKind.Unset, name)));
+        if (SlotOf(name) is null) Define(name, OuterOr(name, new SlotLoad(LoadKind.Unset, name)));
     }
 
     public int DeclareParameter(string name)
@@ -73,14 +93,13 @@ internal sealed class SymbolTable
     /// <summary>Takes in what the branches of an <c>if</c> did: a name stored in one of them may keep the value from before.</summary>
     public void Merge(IReadOnlyList<SymbolTable> branches)
     {
-        HashSet<string> stored = [.. branches.SelectMany(branch => branch._stores)];
-        stored.ExceptWith(_stores);
+        HashSet<string> stored = [.. branches.SelectMany(branch => branch._stores).Where(name => !IsStored(name))];
         foreach (SymbolTable branch in branches)
         {
             foreach ((string name, int slot) in branch._references) _references[name] = slot;
             _stores.UnionWith(branch._stores);
         }
-        foreach (string name in stored) _slots[_references[name]] = OuterOr(name, new SlotLoad(LoadKind.Context, name));
+        foreach (string name in stored) _slots[SlotOf(name)!.Value] = OuterOr(name, new SlotLoad(LoadKind.Context, name));
     }
 
     private SlotLoad OuterOr(string name, SlotLoad otherwise) =>

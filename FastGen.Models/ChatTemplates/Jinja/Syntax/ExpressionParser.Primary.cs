@@ -182,6 +182,7 @@ internal sealed partial class ExpressionParser
         int line = stream.Expect(TokenKind.LeftParenthesis).Line;
         List<Expression> positional = [];
         List<(string, Expression)> keywords = [];
+        HashSet<string> names = [];
         Expression? unpacked = null;
         Expression? unpackedKeywords = null;
         void Ensure(bool allowed)
@@ -204,6 +205,7 @@ internal sealed partial class ExpressionParser
             {
                 Ensure(unpackedKeywords is null);
                 string name = stream.Next().Text;
+                if (!names.Add(name)) throw stream.Fail($"keyword argument repeated: {name}", line);
                 stream.Next();
                 keywords.Add((name, ParseExpression()));
             }
@@ -236,9 +238,11 @@ internal sealed partial class ExpressionParser
 
     private string ParseDottedName()
     {
-        string name = stream.Expect(TokenKind.Name).Text;
-        while (stream.SkipIf(TokenKind.Dot)) name += "." + stream.Expect(TokenKind.Name).Text;
-        return name;
+        string first = stream.Expect(TokenKind.Name).Text;
+        if (stream.Current.Kind != TokenKind.Dot) return first;
+        StringBuilder name = new(first);
+        while (stream.SkipIf(TokenKind.Dot)) name.Append('.').Append(stream.Expect(TokenKind.Name).Text);
+        return name.ToString();
     }
 
     private Expression ParseTest(Expression operand)

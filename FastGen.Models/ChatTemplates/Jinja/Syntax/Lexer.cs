@@ -89,6 +89,9 @@ internal sealed class Lexer
     private void ReadComment()
     {
         int end = _source.IndexOf("#}", _position, StringComparison.Ordinal);
+
+        // As in Jinja: an empty rest needs no end.
+        if (end < 0 && _position == _source.Length) return;
         if (end < 0) throw TemplateError.Syntax("Missing end of comment tag: expected '#}'.", _line);
         char sign = end > _position && _source[end - 1] is '-' or '+' ? _source[end - 1] : '\0';
         CloseTag(end + 2, sign, trimNewline: true, from: _position);
@@ -141,7 +144,8 @@ internal sealed class Lexer
             CloseTag(at + 2, closeSign, trimNewline: true, from: tag);
             return;
         }
-        throw TemplateError.Syntax("Missing end of raw directive: expected '{% endraw %}'.", _line);
+        _position = bodyStart;
+        if (bodyStart < _source.Length) throw TemplateError.Syntax("Missing end of raw directive: expected '{% endraw %}'.", _line);
     }
 
     private int SkipSpace(int position)

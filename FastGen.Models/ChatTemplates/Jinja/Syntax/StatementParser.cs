@@ -142,11 +142,13 @@ internal sealed class StatementParser
     {
         List<NameExpression> parameters = [];
         List<Expression> defaults = [];
+        HashSet<string> names = [];
         _stream.Expect(TokenKind.LeftParenthesis);
         while (_stream.Current.Kind != TokenKind.RightParenthesis)
         {
             if (parameters.Count > 0) _stream.Expect(TokenKind.Comma);
             Token name = _stream.Expect(TokenKind.Name);
+            if (!names.Add(name.Text)) throw _stream.Fail($"duplicate argument '{name.Text}' in function definition", name.Line);
             parameters.Add(new NameExpression(name.Text, NameUse.Parameter, name.Line));
             if (_stream.SkipIf(TokenKind.Assign)) defaults.Add(_expressions.ParseExpression());
             else if (defaults.Count > 0) throw _stream.Fail("non-default argument follows default argument");

@@ -66,6 +66,8 @@ internal sealed class MacroDefinition(string? name, IReadOnlyList<NameExpression
     public string? Name { get; } = name;
     public IReadOnlyList<NameExpression> Parameters { get; } = parameters;
 
+    public PythonTuple ParameterNames { get; } = new([.. parameters.Select(parameter => parameter.Name)]);
+
     /// <summary>Defaults of the last parameters.</summary>
     public IReadOnlyList<Expression> Defaults { get; } = defaults;
 

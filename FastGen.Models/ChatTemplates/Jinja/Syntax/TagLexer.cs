@@ -172,7 +172,8 @@ internal sealed class TagLexer(string source, List<Token> tokens)
             else if (escape is >= '0' and <= '7') i = UnescapeOctal(body, i, text);
             else if (escape == '\n') continue;
             else if ("\\'\"abfnrtv".IndexOf(escape, StringComparison.Ordinal) is int known and >= 0) text.Append("\\'\"\a\b\f\n\r\t\v"[known]);
-            else text.Append('\\').Append(escape);
+            else if (char.IsAscii(escape)) text.Append('\\').Append(escape);
+            else i = AppendNotAscii(body, i, text);
         }
         return text.ToString();
     }
@@ -188,6 +189,18 @@ internal sealed class TagLexer(string source, List<Token> tokens)
         if (code < 0x10000) text.Append((char)code);
         else text.Append(char.ConvertFromUtf32((int)code));
         return at + length;
+    }
+
+    // Jinja writes these as escapes before it resolves escapes, so that the backslash ends up before the escape's own.
+    private static int AppendNotAscii(string body, int at, StringBuilder text)
+    {
+        if (!Rune.TryGetRuneAt(body, at, out Rune rune))
+        {
+            text.Append('\\').Append(body[at]);
+            return at;
+        }
+        PythonText.WriteEscape(text, rune);
+        return at + rune.Utf16SequenceLength - 1;
     }
 
     private static int UnescapeOctal(string body, int at, StringBuilder text)

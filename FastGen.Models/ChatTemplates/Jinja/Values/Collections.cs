@@ -13,11 +13,17 @@ internal sealed class PythonTuple(IReadOnlyList<object?> items)
     /// <summary>Names of the elements of a named tuple, else null.</summary>
     public IReadOnlyList<string>? Names { get; init; }
 
-    /// <summary>Values in this tuple and those below it, at most <see cref="int.MaxValue"/>: what hashing it costs.</summary>
-    public int Size { get; } = (int)Math.Min(int.MaxValue, 1 + items.Sum(item => item is PythonTuple tuple ? (long)tuple.Size : 1));
+    /// <summary>What hashing it costs, at most <see cref="int.MaxValue"/> steps: a tuple of shared tuples can have any number of leaves.</summary>
+    public int HashSteps { get; } = (int)Math.Min(int.MaxValue, 1 + items.Sum(RenderBudget.HashSteps));
+
+    /// <summary>Whether it can be a key. Known when it is made, since tuples may nest too deep for a walk.</summary>
+    public bool IsHashable { get; } = items.All(PythonComparison.IsHashable);
 }
 
-/// <summary>A dictionary in order of insertion whose keys compare as Python's do (<c>1 == 1.0 == True</c>).</summary>
+/// <summary>
+/// A dictionary in order of insertion whose keys compare as Python's do (<c>1 == 1.0 == True</c>). Whatever hashes a key of a template's
+/// making pays for it.
+/// </summary>
 internal sealed class PythonDict
 {
     private readonly OrderedDictionary<Key, object?> _items;
@@ -31,13 +37,29 @@ internal sealed class PythonDict
     public IEnumerable<object?> Values => _items.Values;
     public IEnumerable<KeyValuePair<object?, object?>> Items => _items.Select(item => KeyValuePair.Create(item.Key.Value, item.Value));
 
-    public object? this[object? key] { set => _items[new Key(key)] = value; }
+    /// <summary>Sets an element of a dictionary that is not made by the template.</summary>
+    public object? this[string key] { set => _items[new Key(key)] = value; }
 
-    public bool TryGet(object? key, out object? value) => _items.TryGetValue(new Key(key), out value);
+    public void Set(object? key, object? value, RenderBudget budget)
+    {
+        budget.Key(key);
+        _items[new Key(key)] = value;
+    }
 
-    public bool Contains(object? key) => _items.ContainsKey(new Key(key));
+    public bool TryGet(object? key, RenderBudget budget, out object? value)
+    {
+        budget.Key(key);
+        return _items.TryGetValue(new Key(key), out value);
+    }
 
-    public PythonDict Copy() => new(this);
+    public bool Contains(object? key, RenderBudget budget) => TryGet(key, budget, out _);
+
+    public PythonDict Copy(RenderBudget budget)
+    {
+        budget.Items(Count);
+        foreach (object? key in Keys) budget.Key(key);
+        return new PythonDict(this);
+    }
 
     /// <summary>A key that hashes and compares by Python's rules; None is a key like others.</summary>
     private readonly struct Key(object? value) : IEquatable<Key>
@@ -102,7 +124,13 @@ internal sealed class PythonIterator(IEnumerable<object?> elements, string typeN
 
     public IEnumerable<object?> Rest()
     {
-        while (_elements.MoveNext()) yield return _elements.Current;
+        while (true)
+        {
+            // It may read from another iterator, and that from a third.
+            RenderBudget.GuardStack();
+            if (!_elements.MoveNext()) yield break;
+            yield return _elements.Current;
+        }
     }
 }
 

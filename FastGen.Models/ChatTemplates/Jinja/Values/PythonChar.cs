@@ -40,6 +40,10 @@ internal static class PythonChar
         _ => false,
     };
 
+    public static bool IsIdentifierStart(string text) => text[0] == '_' || CharUnicodeInfo.GetUnicodeCategory(text, 0) is
+        UnicodeCategory.UppercaseLetter or UnicodeCategory.LowercaseLetter or UnicodeCategory.TitlecaseLetter or UnicodeCategory.ModifierLetter or
+        UnicodeCategory.OtherLetter or UnicodeCategory.LetterNumber;
+
     /// <summary>Whether <c>repr</c> writes the character as it is rather than as an escape.</summary>
     public static bool IsPrintable(Rune rune) => rune.Value == ' ' || Rune.GetUnicodeCategory(rune) is not (
         UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.Surrogate or UnicodeCategory.PrivateUse or UnicodeCategory.OtherNotAssigned or

@@ -5,9 +5,6 @@ namespace FastGen.Models.Jinja;
 /// <summary>Equality, order, membership and hashing by Python's rules.</summary>
 internal static class PythonComparison
 {
-    // Hashing a tuple walks it, and a tuple of shared tuples can have any number of leaves.
-    private const int MaxKeySize = 10_000;
-
     public static bool AreEqual(object? left, object? right, RenderBudget budget)
     {
         if (ReferenceEquals(left, right)) return left is not double number || !double.IsNaN(number);
@@ -27,7 +24,7 @@ internal static class PythonComparison
             (PythonDict a, PythonDict b) => DictsEqual(a, b, budget),
             (PythonRange a, PythonRange b) => a.Length == b.Length && (a.Length == 0 || (a.Start == b.Start && (a.Length == 1 || a.Step == b.Step))),
             (DictView { Part: not DictPart.Values } a, DictView { Part: not DictPart.Values } b) =>
-                a.Dict.Count == b.Dict.Count && a.Elements.All(item => b.Elements.Any(other => AreEqual(item, other, budget))),
+                a.Dict.Count == b.Dict.Count && a.Elements.All(item => Contains(b, item, budget)),
             (Undefined, Undefined) => true,
             _ => false,
         };
@@ -47,8 +44,7 @@ internal static class PythonComparison
     private static bool DictsEqual(PythonDict left, PythonDict right, RenderBudget budget)
     {
         if (left.Count != right.Count) return false;
-        budget.Step(left.Count);
-        return left.Items.All(item => right.TryGet(item.Key, out object? other) && AreEqual(item.Value, other, budget));
+        return left.Items.All(item => right.TryGet(item.Key, budget, out object? other) && AreEqual(item.Value, other, budget));
     }
 
     /// <summary>The order of two values, or null where neither is less (NaN). <paramref name="symbol"/> is for the error.</summary>
@@ -88,8 +84,13 @@ internal static class PythonComparison
             budget.Search(text, needle);
             return text.Contains(needle, StringComparison.Ordinal);
         }
-        if (container is PythonDict dict) return dict.Contains(item);
-        if (container is DictView { Part: DictPart.Keys } keys) return keys.Dict.Contains(item);
+        switch (container)
+        {
+            case PythonDict dict: return dict.Contains(item, budget);
+            case DictView { Part: DictPart.Keys } keys: return keys.Dict.Contains(item, budget);
+            case DictView { Part: DictPart.Items } pairs:
+                return item is PythonTuple { Items: [var key, var value] } && pairs.Dict.TryGet(key, budget, out object? other) && AreEqual(other, value, budget);
+        }
         IEnumerable<object?> elements = PythonTypes.TryIterate(container) ?? throw TemplateError.Type($"argument of type '{PythonTypes.Name(container)}' is not iterable");
         foreach (object? element in elements)
         {
@@ -98,6 +99,13 @@ internal static class PythonComparison
         }
         return false;
     }
+
+    public static bool IsHashable(object? key) => key switch
+    {
+        PythonList or PythonDict or PythonSlice or DictView { Part: not DictPart.Values } => false,
+        PythonTuple tuple => tuple.IsHashable,
+        _ => true,
+    };
 
     public static bool KeysEqual(object? left, object? right)
     {
@@ -115,11 +123,12 @@ internal static class PythonComparison
             case bool or long or BigInteger: return HashCode.Combine(PythonNumber.ToBig(key));
             case double number: return number == Math.Floor(number) && double.IsFinite(number) ? HashCode.Combine(new BigInteger(number)) : HashCode.Combine(number);
             case PythonTuple tuple:
-                if (tuple.Size > MaxKeySize) throw TemplateError.Limit($"A tuple of more than {MaxKeySize} elements is the key of a dictionary.");
+                RenderBudget.GuardStack();
                 HashCode hash = default;
                 foreach (object? item in tuple.Items) hash.Add(KeyHash(item));
                 return hash.ToHashCode();
-            case PythonList or PythonDict or DictView { Part: not DictPart.Values }:
+            case PythonRange range: return HashCode.Combine(range.Length, range.Length > 0 ? range.Start : 0, range.Length > 1 ? range.Step : 0);
+            case PythonList or PythonDict or PythonSlice or DictView { Part: not DictPart.Values }:
                 throw TemplateError.Type($"unhashable type: '{PythonTypes.Name(key)}'");
             default: return key.GetHashCode();
         }

@@ -33,8 +33,7 @@ internal static class PythonIndexing
             case Undefined undefined:
                 throw undefined.Error();
             case PythonDict dict:
-                budget.Key(key);
-                return IsHashable(key) && dict.TryGet(key, out value);
+                return PythonComparison.IsHashable(key) && dict.TryGet(key, budget, out value);
             case PythonList list:
                 return TryAt(list.Items, key, out value);
             case PythonTuple tuple:
@@ -48,13 +47,6 @@ internal static class PythonIndexing
                 return false;
         }
     }
-
-    private static bool IsHashable(object? key) => key switch
-    {
-        PythonList or PythonDict or PythonSlice => false,
-        PythonTuple tuple => tuple.Items.All(IsHashable),
-        _ => true,
-    };
 
     private static bool TryAt(IReadOnlyList<object?> items, object? key, out object? value)
     {

@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace FastGen.Models.Jinja;
 
 /// <summary>The binary operators on values of any type.</summary>
@@ -8,6 +10,7 @@ internal static class PythonOperators
         // A left string formats anything, an absent value among it.
         if (@operator == BinaryOperator.Modulo && PythonTypes.IsText(left)) return PercentFormat.Format(left!, right, budget);
         if (left is Undefined undefined || (undefined = (right as Undefined)!) is not null) throw undefined.Error();
+        if (left is BigInteger || right is BigInteger) budget.Step(RenderBudget.LargeIntegerSteps);
         if (PythonNumber.IsNumber(left) && PythonNumber.IsNumber(right)) return Arithmetic(@operator, left, right);
         return @operator switch
         {

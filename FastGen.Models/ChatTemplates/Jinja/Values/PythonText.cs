@@ -45,7 +45,10 @@ internal static class PythonText
             case null: text.Append("None"); break;
             case bool flag: text.Append(flag ? "True" : "False"); break;
             case long integer: text.Append(integer.ToString(CultureInfo.InvariantCulture)); break;
-            case BigInteger integer: text.Append(integer.ToString(CultureInfo.InvariantCulture)); break;
+            case BigInteger integer:
+                budget.Step(RenderBudget.LargeIntegerSteps);
+                text.Append(integer.ToString(CultureInfo.InvariantCulture));
+                break;
             case double number: text.Append(FloatRepr(number)); break;
             case string literal: WriteQuoted(text, literal); break;
             case Markup markup:
@@ -140,7 +143,7 @@ internal static class PythonText
         }
     }
 
-    private static void WriteEscape(StringBuilder text, Rune rune)
+    public static void WriteEscape(StringBuilder text, Rune rune)
     {
         if (rune.Value < 0x100) text.Append(CultureInfo.InvariantCulture, $"\\x{rune.Value:x2}");
         else if (rune.IsBmp) text.Append(CultureInfo.InvariantCulture, $"\\u{rune.Value:x4}");
