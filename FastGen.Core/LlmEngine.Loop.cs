@@ -34,6 +34,7 @@ public sealed partial class LlmEngine
             Report(() => Log.Lost(_logger, exception));
         }
         UpdateStatistics();
+        _afterwards?.Invoke();
     }
 
     private bool WaitForCommands() => _commands.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult();

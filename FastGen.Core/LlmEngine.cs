@@ -27,6 +27,7 @@ public sealed partial class LlmEngine : IDisposable
     private readonly Channel<Command> _commands = Channel.CreateUnbounded<Command>(new UnboundedChannelOptions { SingleReader = true, AllowSynchronousContinuations = true });
     private readonly Action<GenerationRequest> _cancel;
     private readonly Thread _thread;
+    private Action? _afterwards;
     private readonly Lock _statisticsGate = new();
     private EngineStatistics _statistics;
     private volatile Exception? _fault;
@@ -136,11 +137,19 @@ public sealed partial class LlmEngine : IDisposable
     }
 
     /// <summary>Ends all requests with an <see cref="ObjectDisposedException"/> after the steps in flight, and stops the engine's thread. The model's backend stays.</summary>
-    public void Dispose()
+    public void Dispose() => Dispose(static () => { });
+
+    /// <summary>Disposes, and runs <paramref name="afterwards"/> once no step needs the backend any more: where a logger disposes on the engine's own thread, after that has ended its work.</summary>
+    internal void Dispose(Action afterwards)
     {
         _commands.Writer.TryComplete();
-        // A logger may dispose from the engine's own thread, which ends by itself then.
-        if (Thread.CurrentThread != _thread) _thread.Join();
+        if (Thread.CurrentThread == _thread)
+        {
+            _afterwards += afterwards;
+            return;
+        }
+        _thread.Join();
+        afterwards();
     }
 
     private int MaxTokens(int promptLength, SamplingParameters sampling)

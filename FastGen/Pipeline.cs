@@ -159,8 +159,7 @@ public sealed partial class Pipeline : IDisposable
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0) return;
-        Engine.Dispose();
-        _backend.Dispose();
+        Engine.Dispose(_backend.Dispose);
     }
 
     private List<Generation> Start(IEnumerable<Prompt> prompts, SamplingParameters? sampling)

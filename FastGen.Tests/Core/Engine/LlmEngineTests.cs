@@ -132,11 +132,39 @@ public sealed class LlmEngineTests
     public async Task Submit_FaultsAndALoggerThatThrows_EndOnlyTheRequests([Values] bool lost)
     {
         SimulatedBackend backend = new() { OnCollect = () => throw (lost ? new DeviceLostException("injected fault") : new InvalidOperationException("injected fault")) };
-        using LlmEngine engine = new(new SimulatedModel(backend), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 }, new ThrowingLogger());
+        using LlmEngine engine = new(new SimulatedModel(backend), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 }, new ActingLogger(() => throw new InvalidOperationException("from the logger")));
         Exception exception = (await Assert.CatchAsync(async () => await Tokens(engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 }))))!;
         Assert.That(exception, Is.TypeOf(lost ? typeof(DeviceLostException) : typeof(GenerationException)).And.Message.Contains("injected fault"));
         backend.OnCollect = null;
         if (!lost) Assert.That(await Tokens(engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 })), Has.Count.EqualTo(9));
+    }
+
+    [Test]
+    public async Task Dispose_FromTheEnginesThread_ReleasesTheBackendAfterItsLastStep()
+    {
+        int collecting = 0;
+        bool released = false, releasedEarly = false;
+        TaskCompletionSource done = new();
+        LlmEngine? engine = null;
+        SimulatedBackend backend = new();
+        backend.OnCollect = () =>
+        {
+            releasedEarly |= released;
+            // The second step is in flight when the first fails.
+            if (Interlocked.Increment(ref collecting) == 1) throw new InvalidOperationException("injected fault");
+        };
+        ActingLogger logger = new(() => engine!.Dispose(() =>
+        {
+            released = true;
+            done.SetResult();
+        }));
+        engine = new LlmEngine(new SimulatedModel(backend), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 }, logger);
+
+        await Assert.CatchAsync(async () => await Tokens(engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 })));
+
+        await done.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.That((collecting, releasedEarly), Is.EqualTo((2, false)));
+        Assert.That(() => engine.Submit([1], new SamplingParameters { MaxNewTokens = 9 }), Throws.TypeOf<ObjectDisposedException>());
     }
 
     [Test]
@@ -335,15 +363,14 @@ public sealed class LlmEngineTests
         Assert.That(await Tokens(request), Has.Count.EqualTo(9));
     }
 
-    private sealed class ThrowingLogger : ILogger
+    private sealed class ActingLogger(Action act) : ILogger
     {
         public IDisposable? BeginScope<TState>(TState state)
             where TState : notnull => null;
 
         public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Error;
 
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-            throw new InvalidOperationException("from the logger");
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => act();
     }
 
     internal static async Task<List<int>> Tokens(GenerationRequest request)
