@@ -45,6 +45,12 @@ public sealed class TokenBudgetCalibration
     /// <summary>Time spent on steps after which no further turn begins: of the first turns, and of those that only steady the figures, so that a small model loads at once.</summary>
     private static readonly TimeSpan LongestMeasurement = TimeSpan.FromSeconds(2), LongestRefinement = TimeSpan.FromMilliseconds(250);
 
+    /// <summary>
+    /// What every other sequence draws by on a backend of this process's own code, so that the runtime has compiled that for speed before the first request: else drawing takes
+    /// more than half of a small model's step for its first thousands of tokens.
+    /// </summary>
+    private static readonly SamplingParameters Drawing = new() { Temperature = 1, TopP = 0.95f };
+
     private readonly CalibrationPoint[] _curve;
 
     private TokenBudgetCalibration(CalibrationPoint[] curve)
@@ -117,7 +123,7 @@ public sealed class TokenBudgetCalibration
         return Measure(Math.Min(limits.Tokens, maxContext), tokens =>
         {
             cancellationToken.ThrowIfCancellationRequested();
-            Fill(batch, tokens, vocabulary, maxContext);
+            Fill(batch, tokens, vocabulary, maxContext, draws: !backend.CompilesSteps);
             long start = Stopwatch.GetTimestamp();
             backend.Collect(runner.Submit(batch), drawn.AsSpan(0, batch.LogitRowCount));
             return Stopwatch.GetElapsedTime(start);
@@ -187,7 +193,7 @@ public sealed class TokenBudgetCalibration
 
     // Tokens of all kinds: rows that are equal take a GPU less power, and so less time, than those of a text. The block tables are still empty:
     // every context lies in block 0.
-    private static void Fill(RaggedBatch batch, int tokens, int vocabulary, int maxContext)
+    private static void Fill(RaggedBatch batch, int tokens, int vocabulary, int maxContext, bool draws)
     {
         int decodes = Math.Min(Math.Min(MostDecodes, tokens / 8), batch.Limits.Sequences - 1);
         int[] ids = [.. Enumerable.Range(0, tokens).Select(i => (int)(i * 7919L % vocabulary))], blocks = new int[batch.Limits.BlocksPerSequence];
@@ -196,7 +202,7 @@ public sealed class TokenBudgetCalibration
         {
             ReadOnlySpan<int> own = slot < decodes ? ids.AsSpan(slot, 1) : ids.AsSpan(decodes);
             int position = Math.Clamp(Context - (own.Length / 2), 0, maxContext - own.Length);
-            batch.SetSampling(slot, SamplingParameters.Greedy.ForSlot(0, position + own.Length));
+            batch.SetSampling(slot, (draws && slot % 2 == 1 ? Drawing : SamplingParameters.Greedy).ForSlot(0, position + own.Length));
             batch.AddSequence(slot, own, position, blocks);
             batch.AddLogitRow();
         }
