@@ -170,12 +170,6 @@ internal sealed class CudaExpertTests(ExpertKernel? kernel, bool hopper) : CudaF
 
     private static float Slack(DType type) => type == DType.F32 ? 4 : 2;
 
-    private void Run(Action<IBackend, Func<Twin, Tensor>> operation)
-    {
-        operation(Cuda, twin => twin.Cuda);
-        operation(Reference, twin => twin.Reference);
-    }
-
     private sealed record Mixture(Twin Router, Twin? Bias, Twin GateUp, Twin Down, int Experts, int Top, bool Normalize)
     {
         public ExpertWeights On(Func<Twin, Tensor> on) => new()

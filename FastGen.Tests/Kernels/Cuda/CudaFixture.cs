@@ -44,6 +44,13 @@ public abstract class CudaFixture
         public Twin WithRows(int rows) => new(Cuda.WithRows(rows), Reference.WithRows(rows));
     }
 
+    /// <summary>Runs an operation on the device, then on the reference, each with its own of all twins.</summary>
+    private protected void Run(Action<IBackend, Func<Twin, Tensor>> operation)
+    {
+        operation(Cuda, twin => twin.Cuda);
+        operation(Reference, twin => twin.Reference);
+    }
+
     /// <summary>Random values that <paramref name="type"/> holds exactly.</summary>
     private protected Twin Activations(DType type, int rows, int columns, float scale = 1)
     {

@@ -56,10 +56,4 @@ public sealed class CudaGemmTests : CudaFixture
             AssertClose(output, type, slack: 3);
         }
     }
-
-    private void Run(Action<IBackend, Func<Twin, Tensor>> operation)
-    {
-        operation(Cuda, twin => twin.Cuda);
-        operation(Reference, twin => twin.Reference);
-    }
 }

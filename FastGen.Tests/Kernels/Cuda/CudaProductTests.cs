@@ -130,10 +130,4 @@ public sealed class CudaProductTests : CudaFixture
 
         AssertClose(rows, type, slack: 2);
     }
-
-    private void Run(Action<IBackend, Func<Twin, Tensor>> operation)
-    {
-        operation(Cuda, twin => twin.Cuda);
-        operation(Reference, twin => twin.Reference);
-    }
 }
