@@ -46,8 +46,8 @@ public sealed class TokenBudgetCalibration
     private static readonly TimeSpan LongestMeasurement = TimeSpan.FromSeconds(2), LongestRefinement = TimeSpan.FromMilliseconds(250);
 
     /// <summary>
-    /// What every other sequence draws by on a backend of this process's own code, so that the runtime has compiled that for speed before the first request: else drawing takes
-    /// more than half of a small model's step for its first thousands of tokens.
+    /// What every other sequence draws by on a backend of this process's own code, so that the runtime has compiled that for speed before the first request: else a small
+    /// model's first thousands of tokens are drawn by code that is not optimized.
     /// </summary>
     private static readonly SamplingParameters Drawing = new() { Temperature = 1, TopP = 0.95f };
 

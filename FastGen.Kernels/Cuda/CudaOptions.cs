@@ -27,7 +27,7 @@ public sealed record CudaOptions
     /// <summary>Bytes that may be taken on the device; null for all that it has.</summary>
     internal long? MemoryLimit { get; init; }
 
-    /// <summary>Rows up to which products have own kernels on Hopper, at most 128; more go to cuBLASLt.</summary>
+    /// <summary>Rows up to which products go to the kernels of decodes on Hopper, at most 128.</summary>
     internal int SkinnyRows { get; init; } = 128;
 
     /// <summary>
