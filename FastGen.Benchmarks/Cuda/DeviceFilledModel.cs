@@ -15,12 +15,19 @@ internal static class DeviceFilledModel
     private const float Spread = 0.04f;
 
     /// <summary>A model of <see cref="ModelShapes"/>, wired by its family's own layers.</summary>
-    public static CausalLM Load(CudaBackend backend, string shape)
+    /// <param name="backend">Where its weights are.</param>
+    /// <param name="shape">Its name.</param>
+    /// <param name="observed">What the model computes by, around <paramref name="backend"/>; null for one of its own.</param>
+    public static CausalLM Load(CudaBackend backend, string shape, ObservedBackend? observed = null)
     {
         Tensor pattern = Pattern(backend);
         long copies = 0;
         using UnreadCheckpoint checkpoint = new(DType.BF16, Spread);
-        return ModelLoader.Load(ModelConfig.Parse(ModelShapes.Config(shape)), checkpoint, new ObservedBackend(backend) { Uploading = Fill }, new ModelLoadOptions());
+        observed ??= new ObservedBackend(backend);
+        observed.Uploading = Fill;
+        CausalLM model = ModelLoader.Load(ModelConfig.Parse(ModelShapes.Config(shape)), checkpoint, observed, new ModelLoadOptions());
+        observed.Uploading = null;
+        return model;
 
         bool Fill(int bytes, Tensor target, int firstRow)
         {

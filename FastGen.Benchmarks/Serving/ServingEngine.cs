@@ -1,5 +1,7 @@
 using System.Diagnostics;
+using FastGen.Benchmarks.Cuda;
 using FastGen.Compute;
+using FastGen.Kernels.Cuda;
 using FastGen.Models;
 using FastGen.Tests;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -38,11 +40,12 @@ internal sealed class ServingEngine : IDisposable
 
     public static ServingEngine Load(ServeOptions options, StepPolicy policy, int sequences)
     {
-        ObservedBackend backend = new(options.Device.CreateBackend(options.Threads, NullLogger.Instance));
+        IBackend device = options.Device.CreateBackend(options.Threads, NullLogger.Instance);
+        ObservedBackend backend = new(device);
         try
         {
-            CausalLM model = options.Model is { } folder
-                ? ModelLoader.Load(folder, backend).Model
+            CausalLM model = options.Model is { } folder ? ModelLoader.Load(folder, backend).Model
+                : device is CudaBackend cuda ? DeviceFilledModel.Load(cuda, options.Shape!, backend)
                 : ModelLoader.Load(ModelConfig.Parse(ModelShapes.Config(options.Shape!)), new RandomCheckpoint(DType.BF16, options.Seed), backend, new ModelLoadOptions());
             return new ServingEngine(backend, model, policy.ApplyTo(new EngineOptions
             {

@@ -3,6 +3,7 @@
 # usage: compare.sh RESULTS [LOADS]       LOADS: a file of loads (default: peers/loads.jsonl beside this script), or points as for `serve --points`
 #   SHAPE (llama3-8b), OURS_LIMIT (240), PEER_LIMIT (300): seconds; past the second, counted after its imports, a peer starts no further load;
 #   VLLM_LIMIT, DEEPSPEED_LIMIT, TRANSFORMERS_LIMIT: for one of them
+#   CONTEXT (8192): tokens of the longest request, where the shape allows so many
 #   PEERS (vllm deepspeed transformers): who is compared; OFFLINE=1: afterwards batches that come at once, of ours and vLLM (40 s each more)
 #   VLLM_PYTHONPATH, DEEPSPEED_PYTHONPATH (and DS_PREBUILT), TRANSFORMERS_PYTHONPATH: folders of packages where they are not installed;
 #   a peer whose package cannot be found is left out. PYTHON (python3).
@@ -32,7 +33,7 @@ if [[ -f $loads ]]; then cp "$loads" "$results/loads.jsonl"; else "$program" ser
 
 echo "== FastGen"
 offline=${OFFLINE:-0}
-timeout "${OURS_LIMIT:-240}" "$program" serve --shape "$shape" --device cuda --sequences "${SEQUENCES:-128}" --loads "$results/loads.jsonl" --offline "$([[ $offline == 1 ]] && echo on || echo off)" --output "$results/fastgen" 2>&1 | tee "$results/fastgen.log"
+timeout "${OURS_LIMIT:-240}" "$program" serve --shape "$shape" --device cuda --sequences "${SEQUENCES:-128}" --context "${CONTEXT:-8192}" --loads "$results/loads.jsonl" --offline "$([[ $offline == 1 ]] && echo on || echo off)" --output "$results/fastgen" 2>&1 | tee "$results/fastgen.log"
 cp "$results/fastgen/summary.jsonl" "$results/fastgen.jsonl" 2>/dev/null
 gzip -f "$results"/fastgen/{requests,steps}.jsonl 2>/dev/null
 
@@ -49,7 +50,7 @@ peer() {
     echo "== $name"
     # The script ends itself first, so that nothing which it measured is lost.
     PYTHONPATH=$folder PYTHONUNBUFFERED=1 timeout -k 10 "$((limit + 60))" \
-        "$python" "$peers/${name}_sweep.py" "$results/loads.jsonl" "$results/$name.jsonl" --shape "$shape" --limit "$limit" "$@" 2> "$results/$name.log" | grep '^{'
+        "$python" "$peers/${name}_sweep.py" "$results/loads.jsonl" "$results/$name.jsonl" --shape "$shape" --limit "$limit" --context "${CONTEXT:-8192}" "$@" 2> "$results/$name.log" | grep '^{'
     # A peer that was killed may leave workers on the device.
     local waited=0
     while ((waited < 20)) && [[ -n $(nvidia-smi --query-compute-apps=pid --format=csv,noheader 2>/dev/null) ]]; do sleep 2; ((waited += 2)); done

@@ -17,6 +17,18 @@ SHAPES = {
                       num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=8, max_position_embeddings=8192, rms_norm_eps=1e-5,
                       rope_theta=500000.0, hidden_act="silu", tie_word_embeddings=False, attention_bias=False, mlp_bias=False,
                       bos_token_id=128000, eos_token_id=128001, torch_dtype="bfloat16", dtype="bfloat16"),
+    "qwen3-0.6b": dict(architectures=["Qwen3ForCausalLM"], model_type="qwen3", vocab_size=151936, hidden_size=1024, intermediate_size=3072,
+                       num_hidden_layers=28, num_attention_heads=16, num_key_value_heads=8, head_dim=128, max_position_embeddings=40960, rms_norm_eps=1e-6,
+                       rope_theta=1000000, hidden_act="silu", tie_word_embeddings=True, attention_bias=False, use_sliding_window=False,
+                       bos_token_id=151643, eos_token_id=151645, torch_dtype="bfloat16", dtype="bfloat16"),
+    "phi-2": dict(architectures=["PhiForCausalLM"], model_type="phi", vocab_size=51200, hidden_size=2560, intermediate_size=10240,
+                  num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=32, max_position_embeddings=2048, layer_norm_eps=1e-5,
+                  rope_theta=10000.0, partial_rotary_factor=0.4, qk_layernorm=False, hidden_act="gelu_new", tie_word_embeddings=False,
+                  bos_token_id=50256, eos_token_id=50256, torch_dtype="bfloat16", dtype="bfloat16"),
+    "mixtral-8x7b": dict(architectures=["MixtralForCausalLM"], model_type="mixtral", vocab_size=32000, hidden_size=4096, intermediate_size=14336,
+                         num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=8, max_position_embeddings=32768, rms_norm_eps=1e-5,
+                         rope_theta=1000000.0, num_local_experts=8, num_experts_per_tok=2, sliding_window=None, hidden_act="silu", tie_word_embeddings=False,
+                         bos_token_id=1, eos_token_id=2, torch_dtype="bfloat16", dtype="bfloat16"),
     # For trying the scripts on a small device.
     "tiny": dict(architectures=["LlamaForCausalLM"], model_type="llama", vocab_size=1024, hidden_size=256, intermediate_size=512,
                  num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=8192, rms_norm_eps=1e-5,
@@ -147,6 +159,7 @@ def arguments(description):
     parser.add_argument("results", help="JSON lines to write")
     parser.add_argument("--shape", default="llama3-8b", choices=sorted(SHAPES))
     parser.add_argument("--limit", type=float, default=600, help="seconds after which no further load is started")
+    parser.add_argument("--context", type=int, default=8192, help="tokens of the longest request, at most")
     parser.add_argument("--offline", action="store_true", help="afterwards batches that come at once (vLLM only)")
     parser.add_argument("--budget", type=int, default=None, help="tokens of a step; the peer's default where not given")
     return parser.parse_args()

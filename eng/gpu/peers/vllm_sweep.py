@@ -1,6 +1,6 @@
 """vLLM in process (AsyncLLM, token ids in and out), dummy weights: closed loops of clients.
 
-usage: vllm_sweep.py LOADS RESULTS [--shape NAME] [--limit SECONDS] [--budget TOKENS] [--offline]
+usage: vllm_sweep.py LOADS RESULTS [--shape NAME] [--limit SECONDS] [--budget TOKENS] [--context TOKENS] [--offline]
 """
 import asyncio
 import os
@@ -32,14 +32,19 @@ async def run(engine, load, vocabulary, tag):
     return requests
 
 
-async def offline(engine, results, vocabulary):
+async def offline(engine, results, vocabulary, longest):
     """Decodes, prompts and requests that come at once: the best of a few, as FastGen.Benchmarks' --offline takes them."""
     async def best(times, count, prompt, output, rate):
         return max([rate(await run(engine, sweep.batch(count, prompt, output, 1 + i), vocabulary, f"o{count}-{prompt}-{output}-{i}")) for i in range(times)])
 
     for count, context in ((1, 512), (8, 512), (32, 512), (64, 512), (128, 512), (64, 1024), (32, 4000)):
+        if context + 128 > longest:
+            continue
         results.add(dict(kind="decode", batch=count, context=context, tok_s=await best(2, count, context, 128, sweep.decode_rate)))
     for count, tokens in ((1, 512), (1, 2048), (16, 2048), (64, 512), (4, 8000)):
+        if tokens > longest:
+            continue
+        tokens = min(tokens, longest - 8)
         results.add(dict(kind="prompt", prompts=count, tokens=tokens, tok_s=await best(3, count, tokens, 1, lambda requests: count * tokens / sweep.elapsed(requests))))
     results.add(dict(kind="offline", requests=128, n_in=600, tok_s=await best(2, 128, 600, 128, lambda requests: 128 * 128 / sweep.elapsed(requests))))
 
@@ -50,11 +55,12 @@ async def main():
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
     shape = sweep.SHAPES[options.shape]
+    longest = min(shape["max_position_embeddings"], options.context)
     results = sweep.Results(options.results, f"vLLM {vllm.__version__}", options.shape, options.limit)
     further = {} if options.budget is None else dict(max_num_batched_tokens=options.budget)
     engine = AsyncLLM.from_engine_args(AsyncEngineArgs(
         model=sweep.write_config(tempfile.mkdtemp(), options.shape), load_format="dummy", skip_tokenizer_init=True, dtype="bfloat16",
-        enable_prefix_caching=False, disable_log_stats=True, max_model_len=shape["max_position_embeddings"], gpu_memory_utilization=0.9, **further))
+        enable_prefix_caching=False, disable_log_stats=True, max_model_len=longest, gpu_memory_utilization=0.9, **further))
     try:
         await run(engine, dict(workload="warm", clients=32, seed=9, requests=[[512, 16]] * 64), shape["vocab_size"], "warm")
         for number, load in enumerate(sweep.loads(options.loads)):
@@ -65,7 +71,7 @@ async def main():
             except Exception as error:
                 results.failed(load, error)
         if options.offline:
-            await offline(engine, results, shape["vocab_size"])
+            await offline(engine, results, shape["vocab_size"], longest)
     finally:
         engine.shutdown()
 
