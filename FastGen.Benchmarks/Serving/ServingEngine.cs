@@ -22,9 +22,12 @@ internal sealed class ServingEngine : IDisposable
     private readonly Lock _gate = new();
     private List<StepRecord> _steps = new(1 << 16);
 
-    private ServingEngine(ObservedBackend backend, CausalLM model, EngineOptions options)
+    private readonly CudaBackend? _cuda;
+
+    private ServingEngine(ObservedBackend backend, CudaBackend? cuda, CausalLM model, EngineOptions options)
     {
         Backend = backend;
+        _cuda = cuda;
         Vocabulary = model.Shape.VocabularySize;
         Engine = new LlmEngine(model, [], options);
     }
@@ -32,6 +35,9 @@ internal sealed class ServingEngine : IDisposable
     public ObservedBackend Backend { get; }
 
     public LlmEngine Engine { get; }
+
+    /// <summary>Bytes that this backend has allocated on its device; null on the CPU.</summary>
+    public long? DeviceBytes => _cuda?.AllocatedBytes;
 
     public int Vocabulary { get; }
 
@@ -47,7 +53,7 @@ internal sealed class ServingEngine : IDisposable
             CausalLM model = options.Model is { } folder ? ModelLoader.Load(folder, backend).Model
                 : device is CudaBackend cuda ? DeviceFilledModel.Load(cuda, options.Shape!, backend)
                 : ModelLoader.Load(ModelConfig.Parse(ModelShapes.Config(options.Shape!)), new RandomCheckpoint(DType.BF16, options.Seed), backend, new ModelLoadOptions());
-            return new ServingEngine(backend, model, policy.ApplyTo(new EngineOptions
+            return new ServingEngine(backend, device as CudaBackend, model, policy.ApplyTo(new EngineOptions
             {
                 MaxSequences = sequences,
                 CacheTokens = options.CacheTokens,
