@@ -4,27 +4,30 @@ using FastGen.Kernels.Cuda.Compilation;
 
 namespace FastGen.Kernels.Cuda.Products;
 
-/// <summary>Products of 2 to 32 rows on Hopper: few_rows.cu.</summary>
+/// <summary>Products of 2 to 8 rows on Hopper, where that is faster than skinny.cu: few_rows.cu.</summary>
 internal sealed class FewRowsProducts(CudaDevice device, KernelLibrary kernels, int maxRows)
 {
-    // More columns of F32, and their factors, do not fit the registers beside each other.
+    private const int ChunkColumns = 32;
+    private const int MostColumns = 4096;
+
+    // Up to so many columns the norm costs less in the kernel than before it: its input and its factors fit the registers beside each other.
     private const int MostNormedColumns = 2048;
-    private const int MostNormedRows = 8;
 
-    private readonly Dictionary<(ProductSize, int Rows), FewRowsTile?> _tiles = [];
+    // A product as high as it is wide is faster by skinny.cu, whose clusters share the columns, unless it is small.
+    private const int SmallColumns = 3072;
 
-    /// <summary>Whether the kernel serves this product.</summary>
-    public bool Serves(int rows, Tensor weight, bool gated) =>
-        kernels.UsesHopperInstructions && rows > 1 && rows <= maxRows && weight.Type != DType.F32 && TileOf(new ProductSize(gated ? weight.Rows / 2 : weight.Rows, weight.Columns, gated), rows) is not null;
+    /// <summary>Whether the kernel serves and suits this product.</summary>
+    public bool Suits(int rows, Tensor weight) =>
+        kernels.UsesHopperInstructions && rows > 1 && rows <= maxRows && weight.Type != DType.F32 && weight.Columns % ChunkColumns == 0
+            && weight.Columns <= (weight.Rows > weight.Columns ? MostColumns : SmallColumns);
 
     /// <summary>Whether the norm before the product is computed in its kernel.</summary>
-    public static bool FusesNorm(in LinearInput input) =>
-        input is { Rows: { Type: DType.F32, Columns: <= MostNormedColumns, Rows: <= MostNormedRows }, Norm: { Kind: NormKind.Rms, Beta: null } };
+    public static bool FusesNorm(in LinearInput input) => input is { Rows: { Type: DType.F32, Columns: <= MostNormedColumns }, Norm: { Kind: NormKind.Rms, Beta: null } };
 
     /// <summary>output = activation(norm(input) · weightᵀ + bias), gated or added to the output.</summary>
     public void Run(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
-        FewRowsTile tile = TileOf(new ProductSize(output.Columns, weights.Inputs, gated), input.Rows.Rows)!.Value;
+        FewRowsTile tile = FewRowsTile.For(new ProductSize(output.Columns, weights.Inputs, gated), device.Multiprocessors);
         KernelConstants constants = new()
         {
             In = input.Rows.Type,
@@ -35,8 +38,7 @@ internal sealed class FewRowsProducts(CudaDevice device, KernelLibrary kernels, 
             Gated = gated,
             Accumulate = accumulate,
             Columns = weights.Inputs,
-            Rows = tile.Splits,
-            Shape = (FewRowsTile.Warps, tile.InputRows, tile.Piece, tile.Stages),
+            Shape = (FewRowsTile.Warps, tile.Piece, tile.Stages, 0),
         };
         FewRowsArguments arguments = new()
         {
@@ -49,13 +51,7 @@ internal sealed class FewRowsProducts(CudaDevice device, KernelLibrary kernels, 
             Outputs = output.Columns,
             Rows = input.Rows.Rows,
         };
-        kernels.Get("few_rows", "few_rows", constants).Launch(arguments, (tile.Groups * tile.Splits, 1, 1), (FewRowsTile.Warps + 1) * 32, tile.SharedBytes, tile.Splits);
-    }
-
-    private FewRowsTile? TileOf(ProductSize size, int rows)
-    {
-        if (_tiles.TryGetValue((size, rows), out FewRowsTile? tile)) return tile;
-        return _tiles[(size, rows)] = FewRowsTile.For(size, rows, device.Multiprocessors, device.SharedBytesPerBlock);
+        kernels.Get("few_rows", "few_rows", constants).Launch(arguments, (tile.Ctas, 1, 1), (FewRowsTile.Warps + 1) * 32, tile.SharedBytes);
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -146,7 +146,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
 
     private bool TryFewRows(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
-        if (!_fewRows.Serves(input.Rows.Rows, weights.Weight, gated)) return false;
+        if (!_fewRows.Suits(input.Rows.Rows, weights.Weight)) return false;
         _fewRows.Run(output, FewRowsProducts.FusesNorm(input) ? input : new LinearInput(Prepared(input, weights.Weight.Type)), weights, activation, gated, accumulate);
         return true;
     }

@@ -90,13 +90,6 @@ DEVICE void store_remote2(const float* p, int rank, float x, float y) {
     asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(a) : "r"(shared_address(p)), "r"(rank));
     asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" :: "r"(a), "f"(x), "f"(y) : "memory");
 }
-DEVICE float load_remote(const float* p, int rank) {
-    u32 a;
-    float v;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(a) : "r"(shared_address(p)), "r"(rank));
-    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(a) : "memory");
-    return v;
-}
 DEVICE float4 load_remote4(const float* p, int rank) {
     u32 a;
     float4 v;

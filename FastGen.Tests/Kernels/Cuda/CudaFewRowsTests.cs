@@ -1,22 +1,19 @@
 using FastGen.Compute;
-using FastGen.Kernels.Cuda;
 
 namespace FastGen.Tests;
 
-/// <summary>Products by the kernel of few rows wherever it serves: full and partial tiles, columns of one CTA and of two, full and partial stages, the norm in the kernel and before it.</summary>
+/// <summary>Products by the kernel of few rows wherever it suits: full and partial tiles, full and partial stages, one and several a row, the norm in the kernel and before it.</summary>
 public sealed class CudaFewRowsTests : CudaFixture
 {
-    private static readonly (int Outputs, int Inputs)[] Shapes = [(1, 64), (7, 96), (4096, 1024), (300, 4096), (72, 14336), (2056, 2560), (130, 10240), (40, 2048), (520, 896), (3000, 1536)];
+    private static readonly (int Outputs, int Inputs)[] Shapes = [(1, 64), (7, 96), (4096, 1024), (4200, 4096), (72, 3072), (2056, 2560), (40, 2048), (520, 896), (3000, 1536)];
 
     private static IEnumerable<TestCaseData> Cases() => from type in (DType[])[DType.BF16, DType.F16] from shape in Shapes select new TestCaseData(type, shape.Outputs, shape.Inputs);
-
-    private protected override CudaBackend MakeBackend() => new(options: new CudaOptions { FewRows = 32 });
 
     [TestCaseSource(nameof(Cases))]
     public void Linear_FewRows_AgreesWithReference(DType type, int outputs, int inputs)
     {
         Twin weight = Weights(type, outputs, inputs, 1 / MathF.Sqrt(inputs)), bias = Vector(outputs), gamma = Vector(inputs, 0.3f, 1);
-        foreach (int rows in (int[])[2, 8, 11, 16, 32])
+        foreach (int rows in (int[])[2, 5, 8])
         {
             Twin input = Activations(type, rows, inputs), residual = Activations(DType.F32, rows, inputs, 3), output = Activations(type, rows, outputs), sum = Activations(DType.F32, rows, outputs), logits = Activations(DType.F32, rows, outputs);
 
@@ -34,7 +31,7 @@ public sealed class CudaFewRowsTests : CudaFixture
     public void GatedLinear_FewRows_AgreesWithReference(DType type, int outputs, int inputs)
     {
         Twin weight = Weights(type, 2 * outputs, inputs, 1 / MathF.Sqrt(inputs)), bias = Vector(2 * outputs), gamma = Vector(inputs, 0.3f, 1);
-        foreach (int rows in (int[])[3, 8, 15, 25])
+        foreach (int rows in (int[])[3, 8])
         {
             Twin input = Activations(DType.F32, rows, inputs, 3), output = Activations(type, rows, outputs), biased = Activations(type, rows, outputs);
 
