@@ -9,8 +9,8 @@ namespace FastGen.Benchmarks.Cuda;
 
 /// <summary>
 /// What the device can do and what steps of two model shapes reach of it, in one run:
-/// `cuda [--json FILE] [--shape llama|qwen|mixtral|phi2] [--detail] [--decode] [--prompts] [--skinny ROWS] [--tile-use SHARE] [--deterministic]`. --decode leaves the prompts out, --prompts takes them
-/// apart (every kernel of a chunk against its limit), --detail does so with decode steps, --skinny sets the rows up to which decodes' kernel serves, --tile-use
+/// `cuda [--json FILE] [--shape llama|qwen|mixtral|phi2] [--detail] [--decode] [--prompts] [--few ROWS] [--skinny ROWS] [--tile-use SHARE] [--deterministic]`. --decode leaves the prompts out, --prompts takes them
+/// apart (every kernel of a chunk against its limit), --detail does so with decode steps, --few and --skinny set the rows up to which decodes' two kernels serve, --tile-use
 /// the share of its tiles that a product of many rows has to fill for our own kernel to take it (0: all that it can, 2: none, cuBLASLt computes them).
 /// `cuda --products`, `--gaps`, `--experts`, `--attention`, `--sampling` and `--upload [GIGABYTES]` are measurements of their own; `cuda --compile` needs no GPU.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
@@ -38,6 +38,7 @@ public static class CudaBenchmark
         bool detail = args.Contains("--detail");
         _options = new CudaOptions { Deterministic = args.Contains("--deterministic") };
         if (Option(args, "--skinny") is { } rows) _options = _options with { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) };
+        if (Option(args, "--few") is { } few) _options = _options with { FewRows = int.Parse(few, CultureInfo.InvariantCulture) };
         if (Option(args, "--tile-use") is { } use) _options = _options with { LeastTileUse = double.Parse(use, CultureInfo.InvariantCulture) };
         if (args.Contains("--products"))
         {
@@ -171,7 +172,7 @@ public static class CudaBenchmark
         }
         if (detail)
         {
-            foreach (int sequences in (int[])[1, 64]) Detail(backend, shape, model, runner, sequences, 512, readRate);
+            foreach (int sequences in (int[])[1, 8, 64]) Detail(backend, shape, model, runner, sequences, 512, readRate);
         }
     }
 

@@ -26,7 +26,7 @@ internal static class ProductBenchmark
             {
                 string label = $"{shape.Name} {product.Name}";
                 if (only is not null && !label.Contains(only, StringComparison.OrdinalIgnoreCase)) continue;
-                foreach ((string kind, CudaOptions options) in ((string, CudaOptions)[])[("ours", new CudaOptions()), ("cuBLASLt", new CudaOptions { SkinnyRows = 0 })])
+                foreach ((string kind, CudaOptions options) in ((string, CudaOptions)[])[("ours", new CudaOptions()), ("without few_rows", new CudaOptions { FewRows = 0 }), ("cuBLASLt", new CudaOptions { FewRows = 0, SkinnyRows = 0 })])
                 {
                     using CudaBackend backend = new(options: options);
                     Measure(backend, $"{label}, {kind}", product, rowCounts);

@@ -27,6 +27,9 @@ public sealed record CudaOptions
     /// <summary>Bytes that may be taken on the device; null for all that it has.</summary>
     internal long? MemoryLimit { get; init; }
 
+    /// <summary>Rows up to which products go to the kernel that streams whole rows of the weights on Hopper, at most 8; 0 for none.</summary>
+    internal int FewRows { get; init; } = 8;
+
     /// <summary>Rows up to which products go to the kernels of decodes on Hopper, at most 128.</summary>
     internal int SkinnyRows { get; init; } = 128;
 

@@ -1,0 +1,64 @@
+using System.Runtime.InteropServices;
+using FastGen.Compute;
+using FastGen.Kernels.Cuda.Compilation;
+
+namespace FastGen.Kernels.Cuda.Products;
+
+/// <summary>Products of 2 to 8 rows on Hopper, where that is faster than skinny.cu: few_rows.cu.</summary>
+internal sealed class FewRowsProducts(CudaDevice device, KernelLibrary kernels, int maxRows)
+{
+    private const int ChunkColumns = 32;
+    private const int MostColumns = 4096;
+
+    // Up to so many columns the norm costs less in the kernel than before it: its input and its factors fit the registers beside each other.
+    private const int MostNormedColumns = 2048;
+
+    // A product as high as it is wide is faster by skinny.cu, whose clusters share the columns, unless it is small.
+    private const int SmallColumns = 3072;
+
+    /// <summary>Whether the kernel serves and suits this product.</summary>
+    public bool Suits(int rows, Tensor weight) =>
+        kernels.UsesHopperInstructions && rows > 1 && rows <= maxRows && weight.Type != DType.F32 && weight.Columns % ChunkColumns == 0
+            && weight.Columns <= (weight.Rows > weight.Columns ? MostColumns : SmallColumns);
+
+    /// <summary>Whether the norm before the product is computed in its kernel.</summary>
+    public static bool FusesNorm(in LinearInput input) => input is { Rows: { Type: DType.F32, Columns: <= MostNormedColumns }, Norm: { Kind: NormKind.Rms, Beta: null } };
+
+    /// <summary>output = activation(norm(input) · weightᵀ + bias), gated or added to the output.</summary>
+    public void Run(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    {
+        FewRowsTile tile = FewRowsTile.For(new ProductSize(output.Columns, weights.Inputs, gated), device.Multiprocessors);
+        KernelConstants constants = new()
+        {
+            In = input.Rows.Type,
+            Weight = weights.Weight.Type,
+            Out = output.Type,
+            Norm = input.Norm is null ? 0 : 1,
+            Activation = activation,
+            Gated = gated,
+            Accumulate = accumulate,
+            Columns = weights.Inputs,
+            Shape = (FewRowsTile.Warps, tile.Piece, tile.Stages, 0),
+        };
+        FewRowsArguments arguments = new()
+        {
+            Input = input.Rows.Data,
+            Weights = weights.Weight.Data,
+            Output = output.Data,
+            Gamma = input.Norm?.Gamma.Data ?? 0,
+            Bias = weights.Bias?.Data ?? 0,
+            Epsilon = input.Norm?.Epsilon ?? 0,
+            Outputs = output.Columns,
+            Rows = input.Rows.Rows,
+        };
+        kernels.Get("few_rows", "few_rows", constants).Launch(arguments, (tile.Ctas, 1, 1), (FewRowsTile.Warps + 1) * 32, tile.SharedBytes);
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct FewRowsArguments
+    {
+        public nint Input, Weights, Output, Gamma, Bias;
+        public float Epsilon;
+        public int Outputs, Rows;
+    }
+}

@@ -1,0 +1,163 @@
+// Products of 2 to 8 rows on Hopper: output = activation(norm(input) · weightᵀ + bias), gated or added to the output. Rows of the weights, as they
+// lie in memory, stream through a ring of bulk copies, 16 rows a tile. The warps of a CTA split the columns; each lane keeps its part of the input
+// in registers, so that the loop reads nothing but weights from shared memory. A chunk is 32 columns, of which a lane has eight in a row: the
+// operands of mma.sync may have their columns in any order that both share. Weights are on their way before the previous kernel ends. The norm's
+// factor of a row is applied to the sums.
+#include "tensorcores.cuh"
+
+#define WARPS SHAPE_A      // that multiply
+#define PIECE SHAPE_B      // chunks of a weight row in a stage, a multiple of WARPS
+#define STAGES SHAPE_C
+#define THREADS (WARPS * 32)
+#define BN 8               // rows of the input, padded
+#define CHUNKS (COLUMNS / 32)
+#define PIECES ((CHUNKS + PIECE - 1) / PIECE)
+#define PER_STAGE (PIECE / WARPS)
+#define HELD (PIECES * PER_STAGE)
+#define PITCH (PIECE * 64 + 64)          // bytes between rows of a stage: two rows of four lanes meet no bank twice
+#define STAGE_BYTES (16 * PITCH)
+#define SUMS (16 * BN)
+#define OUTS (GATED ? 8 : 16)            // of a tile
+
+struct FewRowsArguments {
+    const T_IN* input;          // [rows, COLUMNS]
+    const T_WEIGHT* weights;    // [outputs, COLUMNS]; gated: [2 · outputs, COLUMNS]
+    T_OUT* output;              // [rows, outputs]
+    const float* gamma;
+    const float* bias;
+    float epsilon;
+    int outputs, rows;          // rows: up to BN
+};
+
+DEVICE void multiplying_warps_sync() { asm volatile("bar.sync 1, %0;" :: "n"(THREADS) : "memory"); }
+
+DEVICE uint4 load_shared16(u32 address) {
+    uint4 v;
+    asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(address) : "memory");
+    return v;
+}
+
+KERNEL __launch_bounds__(THREADS + 32) few_rows(const FewRowsArguments a) {
+    extern __shared__ __align__(128) char shared[];   // [STAGES][16][PITCH], then the warps' sums [2][WARPS][SUMS]
+    __shared__ __align__(8) u64 barriers[2 * STAGES];
+    __shared__ float squares[NORM ? WARPS : 1][BN];
+    float* sums = (float*)(shared + STAGES * STAGE_BYTES);
+    u32 ring = shared_address(shared), full = shared_address(barriers), empty = full + 8 * STAGES;
+    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+    // An even share of the outputs, to one.
+    int first = (int)((i64)a.outputs * blockIdx.x / gridDim.x), count = (int)((i64)a.outputs * (blockIdx.x + 1) / gridDim.x) - first, tiles = (count + OUTS - 1) / OUTS;
+    if (threadIdx.x == 0) {
+        for (int s = 0; s < STAGES; s++) { barrier_init(full + 8 * s, 1); barrier_init(empty + 8 * s, WARPS); }
+        barrier_init_fence();
+    }
+    __syncthreads();
+    let_next_start();
+
+    if (warp == WARPS) {
+        // A lane has one row of the tile, gated: of gate and up projection eight each.
+        int out = GATED ? lane & 7 : lane, s = 0;
+        const T_WEIGHT* row = a.weights + (i64)(first + out + (GATED && lane >= 8 ? a.outputs : 0)) * COLUMNS;
+        u32 parity = 1;
+        for (int tile = 0; tile < tiles; tile++, row += (i64)OUTS * COLUMNS) {
+            int valid = min(OUTS, count - tile * OUTS);
+            for (int piece = 0; piece < PIECES; piece++) {
+                u32 bytes = min(PIECE, CHUNKS - piece * PIECE) * 64;
+                barrier_wait(empty + 8 * s, parity);
+                if (lane == 0) barrier_expect(full + 8 * s, bytes * valid * (GATED ? 2 : 1));
+                __syncwarp();
+                if (lane < 16 && out < valid) bulk_copy(ring + s * STAGE_BYTES + lane * PITCH, row + piece * PIECE * 32, bytes, full + 8 * s);
+                if (++s == STAGES) { s = 0; parity ^= 1; }
+            }
+        }
+        return;
+    }
+
+    int g = lane >> 2, t = lane & 3;
+    auto chunk_of = [&](int h) { return h / PER_STAGE * PIECE + h % PER_STAGE * WARPS + warp; };
+    auto has = [&](int h) { return CHUNKS == PIECES * PIECE || chunk_of(h) < CHUNKS; };
+    float gamma[NORM ? HELD : 1][8];
+    if (NORM) {
+#pragma unroll
+        for (int h = 0; h < HELD; h++) if (has(h)) load8(a.gamma + chunk_of(h) * 32 + t * 8, gamma[NORM ? h : 0]);
+    }
+    wait_for_previous();
+    uint4 x[HELD];
+    const T_IN* input = a.input + (i64)min(g, a.rows - 1) * COLUMNS + t * 8;
+    float squared = 0.f;
+#pragma unroll
+    for (int h = 0; h < HELD; h++) {
+        x[h] = make_uint4(0, 0, 0, 0);
+        if (!has(h)) continue;
+        if constexpr (NORM) {
+            float v[8];
+            load8(input + chunk_of(h) * 32, v);
+#pragma unroll
+            for (int i = 0; i < 8; i++) { squared += v[i] * v[i]; v[i] *= gamma[h][i]; }
+            x[h] = make_uint4(Pair<T_WEIGHT>::of(v[0], v[1]), Pair<T_WEIGHT>::of(v[2], v[3]), Pair<T_WEIGHT>::of(v[4], v[5]), Pair<T_WEIGHT>::of(v[6], v[7]));
+        } else {
+            x[h] = *(const uint4*)(input + chunk_of(h) * 32);
+        }
+    }
+    if (NORM) {
+        squared += __shfl_xor_sync(~0u, squared, 1);
+        squared += __shfl_xor_sync(~0u, squared, 2);
+        if (t == 0) squares[NORM ? warp : 0][g] = squared;
+    }
+
+    // A thread that adds the warps' sums has the same row of the input in every tile.
+    int row = threadIdx.x % BN;
+    float factor = 1.f;
+    auto total = [&](const float* from) {
+        float v = 0.f;
+#pragma unroll
+        for (int w = 0; w < WARPS; w++) v += from[w * SUMS];
+        return v * factor;
+    };
+    int s = 0;
+    u32 parity = 0;
+    for (int tile = 0; tile < tiles; tile++) {
+        float d[4] = {0.f, 0.f, 0.f, 0.f};
+#pragma unroll
+        for (int piece = 0; piece < PIECES; piece++) {
+            barrier_wait(full + 8 * s, parity);
+            u32 from = ring + s * STAGE_BYTES + g * PITCH + warp * 64 + t * 16;
+#pragma unroll
+            for (int j = 0; j < PER_STAGE; j++) {
+                int h = piece * PER_STAGE + j;
+                if (!has(h)) continue;
+                uint4 low = load_shared16(from + j * WARPS * 64), high = load_shared16(from + 8 * PITCH + j * WARPS * 64);
+                u32 front[4] = {low.x, high.x, low.y, high.y}, back[4] = {low.z, high.z, low.w, high.w};
+                Mma<T_WEIGHT>::add(d, front, x[h].x, x[h].y);
+                Mma<T_WEIGHT>::add(d, back, x[h].z, x[h].w);
+            }
+            __syncwarp();
+            if (lane == 0) barrier_arrive(empty + 8 * s);
+            if (++s == STAGES) { s = 0; parity ^= 1; }
+        }
+        // Two buffers in turn: who still adds the last tile's sums meets the others before they write there again.
+        float* buffer = sums + (tile & 1) * WARPS * SUMS;
+        float* to = buffer + warp * SUMS + g * BN + t * 2;
+        *(float2*)to = make_float2(d[0], d[1]);
+        *(float2*)(to + 8 * BN) = make_float2(d[2], d[3]);
+        int out = threadIdx.x / BN, output = first + tile * OUTS + out;
+        bool mine = out < min(OUTS, count - tile * OUTS) && row < a.rows;
+        T_OUT* place = a.output + (i64)row * a.outputs + output;
+        float old = ACCUMULATE && mine ? to_float(*place) : 0.f;   // on its way while the warps meet
+        multiplying_warps_sync();
+        if (NORM && tile == 0) {
+            float all = 0.f;
+#pragma unroll
+            for (int w = 0; w < WARPS; w++) all += squares[NORM ? w : 0][row];
+            factor = rsqrtf(all / COLUMNS + a.epsilon);
+        }
+        if (!mine) continue;
+        float v = total(buffer + threadIdx.x);
+        if (a.bias) v += a.bias[output];
+        v = activate<ACTIVATION>(v);
+        if (GATED) {
+            float up = total(buffer + 8 * BN + threadIdx.x);
+            v *= a.bias ? up + a.bias[a.outputs + output] : up;
+        }
+        *place = from_float<T_OUT>(ACCUMULATE ? old + v : v);
+    }
+}
