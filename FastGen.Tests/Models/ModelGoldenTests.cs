@@ -38,7 +38,7 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
 
     private static TestFixtureData Fixture(string? name, TestBackend backend, DType? type)
     {
-        TestFixtureData fixture = new TestFixtureData(name, backend, type).SetArgDisplayNames([name ?? "no kit", backend.Name, .. type is null ? Array.Empty<string>() : [$"as {type}"]]);
+        TestFixtureData fixture = new TestFixtureData(name, backend, type).SetArgDisplayNames([name ?? "no kit", backend.Name, .. type is null ? Array.Empty<string>() : [$"{type}"]]);
         if (backend == TestBackends.Cuda || backend == TestBackends.CudaDeterministic) fixture.Properties.Add("Category", "Cuda");
         return fixture;
     }
