@@ -122,9 +122,10 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
     public void Forward_AmongOthers_GivesTheSameAsAlone()
     {
         float[][][] alone = [.. _cases.Select(Alone)], together = Together();
+        // Two runs that are each as far from exact as transformers' own arithmetic of that type lie at most twice as far apart.
         Assert.Multiple(() =>
         {
-            for (int i = 0; i < alone.Length; i++) AssertSame(together[i], alone[i], Math.Max(HalfBound, _recorded?.Path[i] ?? 0), $"{Subject}, case {i} among others");
+            for (int i = 0; i < alone.Length; i++) AssertSame(together[i], alone[i], Math.Max(HalfBound, 2 * (_recorded?.Path[i] ?? 0)), $"{Subject}, case {i} among others");
         });
     }
 
@@ -163,7 +164,7 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
         {
             if (convention.Apply(config, _stored) is not { } applied) continue;
             ModelHarness harness = ReferenceEquals(applied, config) ? _harness : Harness(applied);
-            if (Miss(harness) is not { } miss)
+            if (Miss(harness, applied) is not { } miss)
             {
                 _golden = harness;
                 TestContext.Out.WriteLine($"{Subject}: goldens met {convention.Name}.");
@@ -175,8 +176,9 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
         return string.Join(Environment.NewLine, misses);
     }
 
-    // What is wrong with the logits; null where they are within the kit's bounds, or no further from them than transformers' own arithmetic of that type.
-    private string? Miss(ModelHarness harness)
+    // What is wrong with the logits; null where they are within the kit's bounds, or, in 16-bit arithmetic, no further from them than transformers' own of that type,
+    // or within the bounds with a near tie between experts turned the other way.
+    private string? Miss(ModelHarness harness, ModelConfig config)
     {
         List<string> misses = [];
         for (int i = 0; i < _cases.Count; i++)
@@ -188,9 +190,21 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
                 ? (LargestError(actual, expected) / expected.Max(MathF.Abs), 2e-3)
                 : (RelativeError(actual, expected), Math.Max(HalfBound, _recorded?.Prompt[i] ?? 0));
             if (!ComputesInF32) TestContext.Out.WriteLine($"{Subject}, prompt of {golden.Prompt.Length}: relative error {error:E2}");
-            if (!(error < bound)) misses.Add($"the logits of the prompt of {golden.Prompt.Length} are off by {error:E2} (bound {bound:E1})");
+            if (!(error < bound) && !MeetsOtherChoice(actual, config, golden)) misses.Add($"the logits of the prompt of {golden.Prompt.Length} are off by {error:E2} (bound {bound:E1})");
         }
         return misses.Count == 0 ? null : string.Join("; ", misses);
+    }
+
+    private bool MeetsOtherChoice(float[] actual, ModelConfig config, GoldenCase golden)
+    {
+        if (ComputesInF32 || config is not ExpertConfig { Experts: > 0 }) return false;
+        foreach (float[] other in RouterTies.OtherLogits(config, _path, _harness.Model.Shape.WeightType, golden))
+        {
+            double error = RelativeError(actual, other);
+            TestContext.Out.WriteLine($"{Subject}, prompt of {golden.Prompt.Length}: relative error {error:E2} with the other choice at a near tie");
+            if (error < HalfBound) return true;
+        }
+        return false;
     }
 
     // Logits after the prompt and after each of the first golden tokens.
