@@ -91,6 +91,39 @@ public sealed class HalfRangeTests
         }
     }
 
+    [Test]
+    public void LoadMatrix_ReadBySeveralReaders_LosesNoValueBetweenThem()
+    {
+        const int rows = 2053, columns = 513;
+        float[] values = [.. Enumerable.Range(0, rows * columns).Select(i => (float)(i % 2039))];
+        string folder = Directory.CreateTempSubdirectory("fastgen").FullName;
+        try
+        {
+            Assert.That(Load(), Is.EqualTo(values));
+            for (int place = (values.Length / 2) - 3; place <= (values.Length / 2) + 3; place++)
+            {
+                (float kept, values[place]) = (values[place], -70000);
+                Assert.That(Load, Throws.TypeOf<ModelLoadException>().With.Message.Contains("-70000"));
+                values[place] = kept;
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+
+        float[] Load()
+        {
+            SafetensorsWriter.Write(Path.Combine(folder, "model.safetensors"), ("weight", [rows, columns], values));
+            using SafetensorsCheckpoint checkpoint = SafetensorsCheckpoint.Open(folder);
+            using ReferenceBackend backend = new();
+            using WeightLoader loader = new(checkpoint, backend, DType.F16);
+            Tensor matrix = loader.LoadMatrix([RowSpan.All("weight", rows)], columns);
+            loader.Complete();
+            return Read(backend, matrix);
+        }
+    }
+
     private static void AssertEveryBFloat16IsTheNearestHalf(IBackend backend)
     {
         ushort[] bits = [.. Enumerable.Range(0, 1 << 16).Select(i => Math.Abs(Single(i)) < Beyond ? (ushort)i : (ushort)0)];
