@@ -5,8 +5,8 @@ using FastGen.Compute;
 namespace FastGen.Tests;
 
 /// <summary>
-/// How far transformers' own 16-bit arithmetic lies from expected logits, as eng/gpu/transformers_errors.py recorded it: where rounding tips the choice of an
-/// expert, or adds up over a long prompt, no 16-bit arithmetic comes closer. Goldens are known by their content, so that others of the same name have no record.
+/// How far transformers' own 16-bit arithmetic on a GPU lies from expected logits, as eng/gpu/transformers_errors.py recorded it: a measure of how much of a case rounding
+/// decides. Goldens are known by their content, so that others of the same name have no record.
 /// </summary>
 /// <param name="Prompt">For each case the relative error of the logits of the prompt's last positions.</param>
 /// <param name="Path">For each case that of the logits after the prompt and after the first golden tokens.</param>
