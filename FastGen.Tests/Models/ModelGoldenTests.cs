@@ -122,10 +122,10 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
     public void Forward_AmongOthers_GivesTheSameAsAlone()
     {
         float[][][] alone = [.. _cases.Select(Alone)], together = Together();
-        // Two runs that are each as far from exact as transformers' own arithmetic of that type lie at most twice as far apart.
+        // Two runs that are each as far from exact as transformers' own arithmetic of that type, or as the kit allows, lie at most twice as far apart.
         Assert.Multiple(() =>
         {
-            for (int i = 0; i < alone.Length; i++) AssertSame(together[i], alone[i], Math.Max(HalfBound, 2 * (_recorded?.Path[i] ?? 0)), $"{Subject}, case {i} among others");
+            for (int i = 0; i < alone.Length; i++) AssertSame(together[i], alone[i], Math.Clamp(2 * (_recorded?.Path[i] ?? 0), HalfBound, 2 * HalfBound), $"{Subject}, case {i} among others");
         });
     }
 
