@@ -10,7 +10,14 @@ public sealed record PipelineOptions
     /// <summary>Where to compute. Default <see cref="ComputeDevice.Auto"/>.</summary>
     public ComputeDevice Device { get; init; }
 
-    /// <summary>Storage of the weights in memory; null keeps the type that most of them have in the checkpoint.</summary>
+    /// <summary>
+    /// Storage of the weights in memory, and on CUDA of the cache and of what enters products; null keeps the type that most weights have in the checkpoint.
+    /// </summary>
+    /// <remarks>
+    /// <see cref="Compute.DType.F16"/> for a BF16 checkpoint makes logits on CUDA more exact, since 11 significant bits are kept instead of 8, in the same
+    /// memory; on the CPU, which computes in F32, it gains nothing. The range of F16 ends at ±65,504: weights beyond it are refused at load by name, and activations are cut off
+    /// there (by FastGen's own kernels; cuBLASLt's need not), so that a model with larger ones needs BF16 or F32. Weights below 6·10⁻⁵ keep fewer digits.
+    /// </remarks>
     public DType? DType { get; init; }
 
     /// <summary>Threads that compute on the CPU; null takes one for each physical core.</summary>

@@ -24,14 +24,17 @@ internal sealed class ReadAhead(Checkpoint checkpoint, IBackend backend, Action<
 
     private readonly Queue<Chunk> _chunks = new(MostChunks);
 
-    /// <summary>Starts to read ranges end to end, for rows of <paramref name="target"/> from <paramref name="firstRow"/> on; takes over earlier chunks as room is needed.</summary>
+    /// <summary>
+    /// Starts to read ranges end to end, for rows of <paramref name="target"/> from <paramref name="firstRow"/> on; takes over earlier chunks as room is needed.
+    /// What a target of F16 cannot hold is refused when its chunk is taken over.
+    /// </summary>
     public void Add(ReadOnlySpan<ByteRange> ranges, DType type, Tensor target, int firstRow)
     {
         int bytes = 0;
         foreach (ByteRange range in ranges) bytes = checked(bytes + range.Bytes);
         if (_chunks.Count == MostChunks) TakeNext();
         Memory<byte> buffer = backend.UploadBuffer(bytes);
-        _chunks.Enqueue(new Chunk(buffer, ranges.ToArray(), Start(ranges, buffer), type, target, firstRow));
+        _chunks.Enqueue(new Chunk(buffer, ranges.ToArray(), Start(ranges, buffer, type, target.Type == DType.F16), type, target, firstRow));
     }
 
     /// <summary>Waits until all chunks are read and taken over.</summary>
@@ -56,18 +59,23 @@ internal sealed class ReadAhead(Checkpoint checkpoint, IBackend backend, Action<
         foreach (ByteRange range in chunk.Ranges) taken(range);
     }
 
-    private List<Task> Start(ReadOnlySpan<ByteRange> ranges, Memory<byte> buffer)
+    // A reader's share is a whole number of values.
+    private List<Task> Start(ReadOnlySpan<ByteRange> ranges, Memory<byte> buffer, DType type, bool checksHalfRange)
     {
         List<Task> tasks = [];
         int at = 0;
         foreach (ByteRange range in ranges)
         {
-            int readers = Math.Clamp(range.Bytes / LeastBytesOfAReader, 1, Math.Min(MostReaders, Environment.ProcessorCount)), share = (range.Bytes + readers - 1) / readers;
+            int readers = Math.Clamp(range.Bytes / LeastBytesOfAReader, 1, Math.Min(MostReaders, Environment.ProcessorCount)), share = ((range.Bytes / readers) + sizeof(float)) / sizeof(float) * sizeof(float);
             for (int start = 0; start < range.Bytes; start += share)
             {
                 Memory<byte> part = buffer.Slice(at + start, Math.Min(share, range.Bytes - start));
                 (StoredTensor tensor, long offset) = (range.Tensor, range.Offset + start);
-                tasks.Add(Task.Run(() => checkpoint.Read(tensor, offset, part.Span)));
+                tasks.Add(Task.Run(() =>
+                {
+                    checkpoint.Read(tensor, offset, part.Span);
+                    if (checksHalfRange) HalfRange.Check(part.Span, type, tensor);
+                }));
             }
             at += range.Bytes;
         }

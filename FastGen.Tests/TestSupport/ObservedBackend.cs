@@ -19,6 +19,9 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
     /// <summary>Called before an upload with its bytes, target and first row; true where it has put the values there itself.</summary>
     public Func<int, Tensor, int, bool>? Uploading { get; set; }
 
+    /// <summary>Called before a mixture of experts with the backend and the operation's arguments; true where it has computed it itself.</summary>
+    public Func<IBackend, Tensor, LinearInput, ExpertWeights, bool>? Mixing { get; set; }
+
     public string Description => inner.Description;
 
     public long DefaultCacheBytes => inner.DefaultCacheBytes;
@@ -80,7 +83,10 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
 
     public void Attention(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch) => Named().Attention(output, qkv, cache, attention, batch);
 
-    public void MixtureOfExperts(Tensor output, in LinearInput input, ExpertWeights weights) => Named().MixtureOfExperts(output, input, weights);
+    public void MixtureOfExperts(Tensor output, in LinearInput input, ExpertWeights weights)
+    {
+        if (Mixing?.Invoke(inner, output, input, weights) != true) Named().MixtureOfExperts(output, input, weights);
+    }
 
     public void AddGated(Tensor output, in LinearInput input, LinearWeights gate, Tensor rows, LinearWeights down) => Named().AddGated(output, input, gate, rows, down);
 

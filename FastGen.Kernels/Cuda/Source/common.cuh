@@ -20,7 +20,14 @@ typedef long long i64;
 struct bf16 { u16 bits; };
 struct f16 { u16 bits; };
 
-// ---- Conversions
+// ---- Conversions: to the nearest, ties to even. What leaves the range of F16 becomes its largest value, with instructions that cost no more;
+// PTX has them since CUDA 12.1.
+
+#if __CUDACC_VER_MAJOR__ * 100 + __CUDACC_VER_MINOR__ >= 1201
+#define TO_F16 "cvt.rn.satfinite.f16"
+#else
+#define TO_F16 "cvt.rn.f16"
+#endif
 
 DEVICE float to_float(float v) { return v; }
 DEVICE float to_float(bf16 v) { return __uint_as_float((u32)v.bits << 16); }
@@ -29,7 +36,7 @@ DEVICE float to_float(f16 v) { float f; asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h
 template <class T> struct Storage;
 template <> struct Storage<float> { static DEVICE float of(float f) { return f; } };
 template <> struct Storage<bf16> { static DEVICE bf16 of(float f) { bf16 v; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(v.bits) : "f"(f)); return v; } };
-template <> struct Storage<f16> { static DEVICE f16 of(float f) { f16 v; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(v.bits) : "f"(f)); return v; } };
+template <> struct Storage<f16> { static DEVICE f16 of(float f) { f16 v; asm(TO_F16 ".f32 %0, %1;" : "=h"(v.bits) : "f"(f)); return v; } };
 template <class T> DEVICE T from_float(float f) { return Storage<T>::of(f); }
 
 template <class T> struct Pair;   // two 16-bit values in a word
@@ -41,7 +48,7 @@ template <> struct Pair<bf16> {
 template <> struct Pair<f16> {
     static DEVICE float low(u32 v) { f16 h; h.bits = (u16)v; return to_float(h); }
     static DEVICE float high(u32 v) { f16 h; h.bits = (u16)(v >> 16); return to_float(h); }
-    static DEVICE u32 of(float low, float high) { u32 r; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low)); return r; }
+    static DEVICE u32 of(float low, float high) { u32 r; asm(TO_F16 "x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low)); return r; }
 };
 
 // Eight values in 16 (or 32) bytes.
