@@ -90,6 +90,13 @@ DEVICE void store_remote2(const float* p, int rank, float x, float y) {
     asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(a) : "r"(shared_address(p)), "r"(rank));
     asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" :: "r"(a), "f"(x), "f"(y) : "memory");
 }
+// As store_remote2, and the bytes count at the barrier in the same place of that CTA.
+DEVICE void send_remote2(const float* p, int rank, float x, float y, u32 barrier) {
+    u32 a, b;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(a) : "r"(shared_address(p)), "r"(rank));
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(b) : "r"(barrier), "r"(rank));
+    asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" :: "r"(a), "f"(x), "f"(y), "r"(b) : "memory");
+}
 DEVICE float4 load_remote4(const float* p, int rank) {
     u32 a;
     float4 v;

@@ -15,6 +15,14 @@ internal readonly record struct AttentionSplitting(int Multiprocessors, int Shar
     public const int PageTokens = 16;
 
     private const int Warps = 4;
+    static AttentionSplitting()
+    {
+        if (Environment.GetEnvironmentVariable("FG_VARIANT") is not { Length: > 0 } text) return;
+        string[] v = text.Split(',');
+        (VarWarps, VarResident, VarDirect, VarBound, VarSlots) = (int.Parse(v[0]), int.Parse(v[1]), int.Parse(v[2]), int.Parse(v[3]), int.Parse(v[4]));
+    }
+
+    public static int VarWarps = 4, VarResident, VarDirect, VarBound, VarSlots, VarSplits;
     private const int FewestStages = 2;
     private const int LeastPagesASplit = 4;
     private const int MostSplitsLog2 = 5;
@@ -34,18 +42,30 @@ internal readonly record struct AttentionSplitting(int Multiprocessors, int Shar
     public int Splits(int sequences, int longestContext)
     {
         int most = Math.Min(2 * Multiprocessors / (sequences * KvHeads), longestContext / (LeastPagesASplit * PageTokens));
+        if (VarSplits > 0) return Math.Min(VarSplits, 1 << int.Clamp(int.Log2(Math.Max(most, 1)), 0, MostSplitsLog2));
         return 1 << int.Clamp(int.Log2(Math.Max(most, 1)), 0, MostSplitsLog2);
     }
 
     /// <summary>Pages in flight for a CTA of four warps. Where it has few, all of them, so that the CTAs may still fit beside those of the product before.</summary>
     public int Slots(int splits, int longestContext)
     {
+        if (Hopper && splits == 1 && VarResident > 0)
+        {
+            for (int resident = VarResident; ; resident--)
+            {
+                int fit = Math.Min(MostSlots, (((SharedBytesPerBlock + 1024) / resident) - 1024 - OwnBytes) / PageBytes);
+                if (fit >= 3 || resident == 1) return fit;
+            }
+        }
+        if (Hopper && splits > 1 && VarSlots > 0) return Math.Min(((SharedBytesPerBlock - OwnBytes - SharedBytes(splits, 0)) / PageBytes), Math.Min(VarSlots, Math.Max(5, (((longestContext + PageTokens - 1) / PageTokens) + splits - 1) / splits)));
         int pages = (((longestContext + PageTokens - 1) / PageTokens) + splits - 1) / splits, all = Warps * Stages(splits);
         return splits == 1 || !Hopper || pages > all ? all : pages <= 5 ? 5 : pages <= 6 ? 6 : 8;
     }
 
     /// <summary>Stages that the kernel is compiled for; 0 on Hopper, where it takes any number of slots.</summary>
     public int CompiledStages(int slots) => Hopper ? 0 : slots / Warps;
+
+    public int WarpsOf(int splits) => Hopper && splits == 1 ? VarWarps : 4;
 
     /// <summary>CTAs of a cluster: splits that fit one meet in it, others through memory.</summary>
     public int Cluster(int splits) => Hopper && splits is > 1 and <= LargestCluster ? splits : 1;
