@@ -20,9 +20,8 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
     __shared__ __align__(8) u64 barriers[MOST_SLOTS];
 #endif
     int head = blockIdx.x, split = blockIdx.y, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-    int singles = a.plan[0];
-    int4 single = ((const int4*)(a.plan + 4))[blockIdx.z];   // loads side by side: each level costs a trip to the second-level cache
-    if (blockIdx.z >= singles) return;
+    int4 single = ((const int4*)(a.plan + 4))[blockIdx.z];
+    if (blockIdx.z >= a.plan[0] | single.y == 0) return;   // one branch for both, so that they are loaded side by side: each level costs a trip to the second-level cache
     int slot = single.x, context = single.y, row = single.z, position = context - 1, oldest = a.window ? max(0, context - a.window) : 0;
     int first_page = oldest / 16, pages = (context + 15) / 16 - first_page;
     int splits = min((int)gridDim.y, (pages + 3) / 4);   // a page or more for each warp
@@ -46,23 +45,20 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
     cluster_arrive_relaxed();
 #endif
     u32 ring = shared_address(rings);
-    auto page_address = [&](int p, int block) { return (char*)a.cache + (((i64)block * per_block + p % per_block) * a.kv_heads + head) * PAGE_BYTES; };
+    auto page_of = [&](int p) { return per_block == 1 ? blocks[p] : blocks[p / per_block] * per_block + p % per_block; };   // in the cache
+    auto page_address = [&](int page) { return (char*)a.cache + ((i64)page * a.kv_heads + head) * PAGE_BYTES; };
 #if FUSED
-    int newest_block = blocks[last / per_block];
+    int newest_page = page_of(last);
 #endif
     // Page p lies in slot (p - begin) % slots of the ring; a slot is filled and emptied by one warp.
     int slots = HOPPER ? a.slots : WARPS * STAGES, stages = (slots + WARPS - 1 - warp) / WARPS;
-    int own_block = 0, fetched = 0;   // a lane has the block of one of the warp's next 32 pages
-    auto nth_page = [&](int n) { return begin + n / stages * slots + warp + n % stages * WARPS; };
-    auto load_blocks = [&]() {
-        int p = nth_page(fetched + lane);
-        own_block = p < end ? blocks[p / per_block] : 0;
+    int own_page = 0, fetched = 0;   // a lane knows where one of the warp's next 32 pages is
+    auto find_pages = [&]() {
+        int n = fetched + lane, p = begin + n / stages * slots + warp + n % stages * WARPS;
+        own_page = p < end ? page_of(p) : 0;
     };
-    auto block_of_next = [&]() {
-        if (fetched > 0 && fetched % 32 == 0) load_blocks();
-        return __shfl_sync(~0u, own_block, fetched++ % 32);
-    };
-    load_blocks();
+    auto next_page = [&]() { return page_address(__shfl_sync(~0u, own_page, fetched++ % 32)); };
+    find_pages();
 #if FUSED
     int rotary_row = position + single.w;
     // The split with the newest page has one warp for the new key and another for the new value.
@@ -73,8 +69,8 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
 #endif
 #if HOPPER
     u32 barrier = shared_address(barriers);
-    auto fetch = [&](int s, int p) {
-        const char* from = page_address(p, block_of_next());
+    auto fetch = [&](int s) {
+        const char* from = next_page();
         if (lane == 0) { barrier_expect(barrier + 8 * s, PAGE_BYTES); bulk_copy(ring + s * PAGE_BYTES, from, PAGE_BYTES, barrier + 8 * s); }
     };
     if (lane == 0) {
@@ -83,18 +79,18 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
     }
     __syncwarp();
     // Old pages are on their way before the previous kernel ends; the newest holds a token of this step, which FUSED puts in by itself.
-    for (int s = warp; s < slots; s += WARPS) if (begin + s < end && (FUSED || begin + s != last)) fetch(s, begin + s);
+    for (int s = warp; s < slots; s += WARPS) if (begin + s < end && (FUSED || begin + s != last)) fetch(s);
     wait_for_previous();
-    if (!FUSED) for (int s = warp; s < slots; s += WARPS) if (begin + s < end && begin + s == last) fetch(s, begin + s);
+    if (!FUSED) for (int s = warp; s < slots; s += WARPS) if (begin + s < end && begin + s == last) fetch(s);
 #else
-    auto fetch = [&](int s, int p) {
-        const char* from = page_address(p, block_of_next());
+    auto fetch = [&](int s) {
+        const char* from = next_page();
         for (int i = lane * 16; i < PAGE_BYTES; i += 512) copy16(ring + s * PAGE_BYTES + i, from + i, true);
     };
     wait_for_previous();
     for (int s = 0; s < STAGES - 1; s++) {
         int p = begin + warp + WARPS * s;
-        if (p < end) fetch(warp + WARPS * s, p);
+        if (p < end) fetch(warp + WARPS * s);
         commit_copies();
     }
 #endif
@@ -113,7 +109,7 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
         finish_head(a.heads_in, QUERY, query_factors, v[i], lane);
         store_head(q + (warp + WARPS * i) * QUERY_PITCH, v[i], lane);
     }
-    T_IN* newest = (T_IN*)page_address(last, newest_block);
+    T_IN* newest = (T_IN*)page_address(newest_page);
     if (makes_key) {
         finish_head(a.heads_in, KEY, key_factors, key, lane);
         store_head(fresh[0], key, lane);
@@ -141,7 +137,8 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
 #else
         wait_for_copies<STAGES - 2>();
         __syncwarp();
-        if (p + WARPS * (STAGES - 1) < end) fetch(s < WARPS ? s + WARPS * (STAGES - 1) : s - WARPS, p + WARPS * (STAGES - 1));
+        if (fetched % 32 == 0) find_pages();
+        if (p + WARPS * (STAGES - 1) < end) fetch(s < WARPS ? s + WARPS * (STAGES - 1) : s - WARPS);
         commit_copies();
 #endif
         u32 keys = ring + s * PAGE_BYTES;
@@ -153,7 +150,8 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
         sums.add(queries, keys, keys + PAGE_BYTES / 2, p, position, oldest, scale, slope, lane);
         __syncwarp();
 #if HOPPER
-        if (p + slots < end) fetch(s, p + slots);   // never the newest page's turn before the wait: it is the last of all
+        if (fetched % 32 == 0) find_pages();
+        if (p + slots < end) fetch(s);   // never the newest page's turn before the wait: it is the last of all
 #endif
         s += WARPS;
         if (s >= slots) { s = warp; base += slots; parity ^= 1; }
