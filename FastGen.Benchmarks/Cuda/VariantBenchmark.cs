@@ -8,7 +8,7 @@ namespace FastGen.Benchmarks.Cuda;
 
 internal static class VariantBenchmark
 {
-    private sealed record Variant(string Name, int Warps = 4, int Resident = 0, int Direct = 0, int Bound = 0, int Slots = 0, int Splits = 0, int Carve = -1);
+    private sealed record Variant(string Name, int Warps = 4, int Resident = 0, int Direct = 0, int Bound = 0, int Slots = 0, int Splits = 0, int Carve = -1, int ClusterWarps = 4, int ClusterBound = 0);
 
     private static readonly Variant[] Many =
     [
@@ -19,6 +19,7 @@ internal static class VariantBenchmark
     private static readonly Variant[] Few =
     [
         new("base"), new("direct", Direct: 1), new("9 slots", Slots: 9), new("12 slots", Slots: 12), new("9 slots, direct", Direct: 1, Slots: 9), new("2 splits", Slots: 16, Splits: 2), new("2 splits, direct", Direct: 1, Slots: 16, Splits: 2),
+        new("8 warps", ClusterWarps: 8), new("8 warps, direct", Direct: 1, ClusterWarps: 8), new("8 warps, 9 slots, direct, 128", Direct: 1, Slots: 9, ClusterWarps: 8, ClusterBound: 2),
         new("carveout", Carve: 100), new("9 slots, direct, carveout", Direct: 1, Slots: 9, Carve: 100),
     ];
 
@@ -52,6 +53,7 @@ internal static class VariantBenchmark
                 foreach (Variant v in sequences > 16 ? Many : Few)
                 {
                     (AttentionSplitting.VarWarps, AttentionSplitting.VarResident, AttentionSplitting.VarDirect, AttentionSplitting.VarBound, AttentionSplitting.VarSlots, AttentionSplitting.VarSplits, CudaKernel.VarCarveout) = (v.Warps, v.Resident, v.Direct, v.Bound, v.Slots, v.Splits, v.Carve);
+                    (AttentionSplitting.VarClusterWarps, AttentionSplitting.VarClusterBound) = (v.ClusterWarps, v.ClusterBound);
                     double alone = (Time(Operations.Store | Operations.Attention) - empty) / shape.Layers, all = Time(Operations.All);
                     Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{shape.Name} {sequences} @ {context} {v.Name,-28} attention {alone,7:F2} µs, step {all,8:F1} µs, {sequences / all * 1e6,9:F1} tok/s"));
                 }

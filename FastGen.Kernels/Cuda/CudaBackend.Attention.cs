@@ -166,7 +166,7 @@ public sealed unsafe partial class CudaBackend
     private void LaunchSplit(in SplitLaunch launch, KvLayer cache, AttentionWeights attention, bool fused, bool beside)
     {
         int splits = launch.Splits, slots = launch.Arguments.Slots, cluster = _splitting.Cluster(splits);
-        _kernels.Get("attention_split", "attention_split", ConstantsOf(cache, attention) with { Fused = fused, Shape = (_splitting.CompiledStages(slots), cluster, _splitting.WarpsOf(splits), AttentionSplitting.VarDirect + (splits == 1 ? 2 * AttentionSplitting.VarBound : 0)) })
+        _kernels.Get("attention_split", "attention_split", ConstantsOf(cache, attention) with { Fused = fused, Shape = (_splitting.CompiledStages(slots), cluster, _splitting.WarpsOf(splits), AttentionSplitting.VarDirect + (splits == 1 ? 2 * AttentionSplitting.VarBound : cluster > 1 ? 2 * AttentionSplitting.VarClusterBound : 0)) })
             .Launch(launch.Arguments, (attention.KvHeads, splits, launch.Singles), threads: 32 * _splitting.WarpsOf(splits), _splitting.SharedBytes(splits, slots), cluster, clusterAlongY: true, beside);
     }
 

@@ -51,7 +51,7 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
     int newest_page = page_of(last);
 #endif
     // Page p lies in slot (p - begin) % slots of the ring; a slot is filled and emptied by one warp.
-    int slots = HOPPER ? a.slots : WARPS * STAGES, stages = (slots + WARPS - 1 - warp) / WARPS;
+    int slots = HOPPER ? a.slots : WARPS * STAGES, stages = max(1, (slots + WARPS - 1 - warp) / WARPS);
     int own_page = 0, fetched = 0;   // a lane knows where one of the warp's next 32 pages is
     auto find_pages = [&]() {
         int n = fetched + lane, p = begin + n / stages * slots + warp + n % stages * WARPS;

@@ -20,9 +20,10 @@ internal readonly record struct AttentionSplitting(int Multiprocessors, int Shar
         if (Environment.GetEnvironmentVariable("FG_VARIANT") is not { Length: > 0 } text) return;
         string[] v = text.Split(',');
         (VarWarps, VarResident, VarDirect, VarBound, VarSlots) = (int.Parse(v[0]), int.Parse(v[1]), int.Parse(v[2]), int.Parse(v[3]), int.Parse(v[4]));
+        if (v.Length > 5) VarClusterWarps = int.Parse(v[5]);
     }
 
-    public static int VarWarps = 4, VarResident, VarDirect, VarBound, VarSlots, VarSplits;
+    public static int VarClusterWarps = 4, VarClusterBound, VarWarps = 4, VarResident, VarDirect, VarBound, VarSlots, VarSplits;
     private const int FewestStages = 2;
     private const int LeastPagesASplit = 4;
     private const int MostSplitsLog2 = 5;
@@ -65,13 +66,13 @@ internal readonly record struct AttentionSplitting(int Multiprocessors, int Shar
     /// <summary>Stages that the kernel is compiled for; 0 on Hopper, where it takes any number of slots.</summary>
     public int CompiledStages(int slots) => Hopper ? 0 : slots / Warps;
 
-    public int WarpsOf(int splits) => Hopper && splits == 1 ? VarWarps : 4;
+    public int WarpsOf(int splits) => !Hopper ? 4 : splits == 1 ? VarWarps : Cluster(splits) > 1 ? VarClusterWarps : 4;
 
     /// <summary>CTAs of a cluster: splits that fit one meet in it, others through memory.</summary>
     public int Cluster(int splits) => Hopper && splits is > 1 and <= LargestCluster ? splits : 1;
 
     /// <summary>Dynamic shared memory of a CTA.</summary>
-    public int SharedBytes(int splits, int slots) => (slots * PageBytes) + (Cluster(splits) > 1 ? ((Warps * HeadDim) + 64) * Group * sizeof(float) : 0);
+    public int SharedBytes(int splits, int slots) => (slots * PageBytes) + (Cluster(splits) > 1 ? (VarClusterWarps * (HeadDim + 16)) * Group * sizeof(float) : 0);
 
     /// <summary>At least what the kernel declares for itself: queries, the new key and value, barriers, and what its warps hand each other.</summary>
     public int OwnBytes => (Group * (HeadDim + 8) * sizeof(ushort)) + (2 * HeadDim * sizeof(ushort)) + (Hopper ? MostSlots * sizeof(ulong) : 0) + (2 * Warps * Group * sizeof(float)) + Alignment;
