@@ -55,11 +55,6 @@ public static class CudaBenchmark
             ExpertBenchmark.Run(_options, [.. (Option(args, "--rows") ?? "1,2,4,8,16,32,48,64,96,128,256,512,2048,8192").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))]);
             return 0;
         }
-        if (args.Contains("--variants"))
-        {
-            VariantBenchmark.Run(shape);
-            return 0;
-        }
         if (args.Contains("--attention"))
         {
             AttentionBenchmark.Run();

@@ -12,8 +12,6 @@ internal sealed unsafe class CudaKernel(CudaDevice device, KernelLibrary library
     private const int StaticSharedBytes = 1;
     private const int SharedBytesUnasked = 48 * 1024;
 
-    public static int VarCarveout = -1;
-    private int _carveout = -1;
     private nint _function;
     private int _sharedBytes;
 
@@ -43,11 +41,6 @@ internal sealed unsafe class CudaKernel(CudaDevice device, KernelLibrary library
         {
             CudaDriver.Check(CudaDriver.cuFuncSetAttribute(_function, MaxDynamicSharedBytes, sharedBytes));
             _sharedBytes = sharedBytes;
-        }
-        if (_carveout != VarCarveout)
-        {
-            CudaDriver.Check(CudaDriver.cuFuncSetAttribute(_function, 9, VarCarveout));
-            _carveout = VarCarveout;
         }
         LaunchAttribute* attributes = stackalloc LaunchAttribute[2];
         uint count = 0;

@@ -1,6 +1,6 @@
-// Attention of sequences with one new token each, on tensor cores. One CTA of 4 warps for each (key/value head, split, sequence): the query heads
-// of the group are the rows of one mma tile; each warp walks every fourth page of its split with its own ring of pages and its own running
-// softmax, with no barrier in between; the four results are merged at the end. The splits of a sequence and head that are a cluster hand each
+// Attention of sequences with one new token each, on tensor cores. One CTA for each (key/value head, split, sequence): the query heads of the group
+// are the rows of one mma tile; the pages of the split go through a ring, each of whose slots belongs to one warp, and each warp has its own running
+// softmax, with no barrier in between; the warps' results are merged at the end. The splits of a sequence and head that are a cluster send each
 // other their warps' results, a share of the columns to each; those that are none leave them in memory for the last to merge. A short context
 // takes fewer splits than the grid has. FUSED: the kernel also does what store_kv.cu does, for the group's queries, the new key and the new
 // value, which saves a launch; the rows themselves are left as they were.
@@ -8,12 +8,10 @@
 
 #define STAGES SHAPE_A      // pages in flight of every warp, unless HOPPER
 #define RANKS SHAPE_B       // CTAs of a cluster, which has the splits of a sequence and head; 1 for none
-#define WARPS SHAPE_C
-#define DIRECT (SHAPE_D & 1)
-#define RESIDENT (SHAPE_D >> 1)
+#define WARPS SHAPE_C       // a power of two
 #define THREADS (32 * WARPS)
 
-KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments a) {
+KERNEL __launch_bounds__(THREADS) attention_split(const SplitArguments a) {
     extern __shared__ __align__(128) char rings[];
     __shared__ __align__(16) T_IN q[GROUP * QUERY_PITCH];
 #if HOPPER
@@ -21,7 +19,8 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
 #endif
     int head = blockIdx.x, split = blockIdx.y, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     int4 single = ((const int4*)(a.plan + 4))[blockIdx.z];
-    if (blockIdx.z >= a.plan[0] | single.y == 0) return;   // one branch for both, so that they are loaded side by side: each level costs a trip to the second-level cache
+    // One branch on both, so that they are loaded side by side: each level costs a trip to the second-level cache.
+    if (blockIdx.z >= a.plan[0] | single.y == 0) return;
     int slot = single.x, context = single.y, row = single.z, position = context - 1, oldest = a.window ? max(0, context - a.window) : 0;
     int first_page = oldest / 16, pages = (context + 15) / 16 - first_page;
     int splits = min((int)gridDim.y, (pages + 3) / 4);   // a page or more for each warp
@@ -31,8 +30,8 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
     int per_block = a.block_size / 16;
     let_next_start();
 #if RANKS > 1
+    // Each CTA of the cluster gets its columns of all warps' sums, with their largest scores and total weights, and merges them.
     constexpr int SHARE = HEAD_DIM / RANKS, PAIRS = GROUP * SHARE / 2;
-#if DIRECT
     __shared__ __align__(8) u64 gathered_barrier;
     u32 all_gathered = shared_address(&gathered_barrier);
     if (threadIdx.x == 0) {
@@ -41,7 +40,6 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
         barrier_expect(all_gathered, RANKS * WARPS * GROUP * (SHARE + 2) * 4);
     }
     __syncwarp();
-#endif
     cluster_arrive_relaxed();
 #endif
     u32 ring = shared_address(rings);
@@ -51,7 +49,7 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
     int newest_page = page_of(last);
 #endif
     // Page p lies in slot (p - begin) % slots of the ring; a slot is filled and emptied by one warp.
-    int slots = HOPPER ? a.slots : WARPS * STAGES, stages = max(1, (slots + WARPS - 1 - warp) / WARPS);
+    int slots = HOPPER ? a.slots : WARPS * STAGES, stages = (slots + WARPS - 1 - warp) / WARPS;
     int own_page = 0, fetched = 0;   // a lane knows where one of the warp's next 32 pages is
     auto find_pages = [&]() {
         int n = fetched + lane, p = begin + n / stages * slots + warp + n % stages * WARPS;
@@ -162,14 +160,8 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
     sums.total();
     T_IN* target = a.output + (i64)row * a.heads * HEAD_DIM + head * GROUP * HEAD_DIM;
 #if RANKS > 1
-#if DIRECT
-#define SEND2(to, rank, x, y) send_remote2(to, rank, x, y, all_gathered)
-#else
-#define SEND2(to, rank, x, y) store_remote2(to, rank, x, y)
-#endif
-    // Each CTA of the cluster gets its columns of all warps' sums, with their largest scores and total weights, and merges them.
     float* gathered = (float*)(rings + a.slots * PAGE_BYTES);   // [RANKS · WARPS][GROUP][SHARE]
-    float* ends = gathered + WARPS * GROUP * HEAD_DIM;                 // [RANKS · WARPS][GROUP][2]
+    float* ends = gathered + WARPS * GROUP * HEAD_DIM;             // [RANKS · WARPS][GROUP][2]
     int part = split * WARPS + warp, t = lane & 3;
     cluster_wait();   // all have begun
 #pragma unroll
@@ -179,17 +171,12 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) attention_split(const SplitArguments
 #pragma unroll
         for (int i = 0; i < HEAD_DIM / 8; i++) {
             int column = i * 8 + 2 * t;
-            SEND2(gathered + (part * GROUP + r) * SHARE + column % SHARE, column / SHARE, sums.o[i][2 * h], sums.o[i][2 * h + 1]);
+            send_remote2(gathered + (part * GROUP + r) * SHARE + column % SHARE, column / SHARE, sums.o[i][2 * h], sums.o[i][2 * h + 1], all_gathered);
         }
-        for (int k = t; k < RANKS; k += 4) SEND2(ends + (part * GROUP + r) * 2, k, sums.m[h], sums.l[h]);
+        for (int k = t; k < RANKS; k += 4) send_remote2(ends + (part * GROUP + r) * 2, k, sums.m[h], sums.l[h], all_gathered);
     }
-    __syncwarp();
-#if DIRECT
     barrier_wait(all_gathered, 0);
-#else
-    cluster_sync();
-#endif
-    // Four lanes share a pair of columns, each a quarter of the parts.
+    // As many lanes as a CTA has warps share a pair of columns; each adds up the parts of one warp of every CTA.
     for (int i = threadIdx.x; i < (WARPS * PAIRS + 31) / 32 * 32; i += THREADS) {
         int pair = min(i / WARPS, PAIRS - 1), r = pair / (SHARE / 2), d = pair % (SHARE / 2) * 2;
         float2 end2[RANKS], v[RANKS];
