@@ -199,7 +199,7 @@ public static class CudaBenchmark
         Record($"{shape.Name}, {prompts} × prompt of {length}", prompts * length * repeats / seconds, productRate * length / flops, "tok/s");
     }
 
-    // Each part of a step alone, as a recorded step of its own; the difference to an empty one, for each layer.
+    // Each part of a step alone, as a recorded step of its own; the difference to an empty one, for each layer. A decode's attention stores what is new by itself.
     private static void Detail(CudaBackend backend, LlamaShape shape, LlamaShapedModel model, StepRunner runner, int sequences, int context, double readRate)
     {
         double Microseconds(Operations operations)
@@ -217,13 +217,13 @@ public static class CudaBenchmark
         long h = shape.Hidden;
         foreach ((Operations operation, double bytes, int times) in ((Operations, double, int)[])
         [
-            (Operations.Qkv, 2.0 * h * shape.QkvColumns, shape.Layers), (Operations.Store, 0, shape.Layers), (Operations.Attention, (double)sequences * context * shape.CacheBytesPerToken / shape.Layers, shape.Layers),
+            (Operations.Qkv, 2.0 * h * shape.QkvColumns, shape.Layers), (Operations.Store | Operations.Attention, (double)sequences * context * shape.CacheBytesPerToken / shape.Layers, shape.Layers),
             (Operations.Out, 2.0 * h * shape.Heads * shape.HeadDim, shape.Layers), (Operations.GateUp, 4.0 * h * shape.Mlp, shape.Layers), (Operations.Down, 2.0 * h * shape.Mlp, shape.Layers),
             (Operations.Head, 2.0 * h * shape.Vocabulary, 1), (Operations.Ends, 0, 1), (Operations.Sample, 0, 1),
         ])
         {
             double alone = (Microseconds(operation) - empty) / times, without = (all - Microseconds(Operations.All & ~operation)) / times;
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  {operation,-10} alone {alone,8:F2} µs, in the step {without,8:F2} µs, limit {bytes / readRate * 1e6,8:F2} µs"));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  {operation,-16} alone {alone,8:F2} µs, in the step {without,8:F2} µs, limit {bytes / readRate * 1e6,8:F2} µs"));
         }
         model.Operations = Operations.All;
         backend.ForgetRecordings();

@@ -151,23 +151,25 @@ public sealed unsafe partial class CudaBackend
 
     private SplitLaunch PrepareSplit(AttentionArguments arguments, int singles, AttentionWeights attention)
     {
-        int group = attention.Heads / attention.KvHeads, splits = _splitting.Splits(singles, _longestContext), slots = _splitting.Slots(splits, _longestContext);
+        int group = attention.Heads / attention.KvHeads;
+        SplitShape shape = _splitting.Shape(singles, _longestContext, _singleKeys);
         SplitArguments splitArguments = new()
         {
             Common = arguments,
-            Partials = _scratch.Get(ScratchUse.AttentionPartials, (long)singles * attention.KvHeads * splits * group * (attention.HeadDim + 2) * sizeof(float)),
+            Partials = _scratch.Get(ScratchUse.AttentionPartials, (long)singles * attention.KvHeads * shape.Splits * group * (attention.HeadDim + 2) * sizeof(float)),
             Counters = _scratch.Get(ScratchUse.AttentionCounters, (long)singles * attention.KvHeads * sizeof(uint)),
             Heads = new HeadArguments(attention),
-            Slots = slots,
+            Slots = shape.Slots,
         };
-        return new SplitLaunch(splitArguments, singles, splits);
+        return new SplitLaunch(splitArguments, singles, shape);
     }
 
     private void LaunchSplit(in SplitLaunch launch, KvLayer cache, AttentionWeights attention, bool fused, bool beside)
     {
-        int splits = launch.Splits, slots = launch.Arguments.Slots, cluster = _splitting.Cluster(splits);
-        _kernels.Get("attention_split", "attention_split", ConstantsOf(cache, attention) with { Fused = fused, Shape = (_splitting.CompiledStages(slots), cluster, 0, 0) })
-            .Launch(launch.Arguments, (attention.KvHeads, splits, launch.Singles), threads: 128, _splitting.SharedBytes(splits, slots), cluster, clusterAlongY: true, beside);
+        SplitShape shape = launch.Shape;
+        int cluster = _splitting.Cluster(shape.Splits);
+        _kernels.Get("attention_split", "attention_split", ConstantsOf(cache, attention) with { Fused = fused, Shape = (_splitting.CompiledStages(shape), cluster, shape.Warps, 0) })
+            .Launch(launch.Arguments, (attention.KvHeads, shape.Splits, launch.Singles), threads: 32 * shape.Warps, _splitting.SharedBytes(shape.Splits, shape.Slots), cluster, clusterAlongY: true, beside);
     }
 
     private void AttendTiles(AttentionArguments arguments, int tiles, KvLayer cache, AttentionWeights attention, bool replayed, int multiprocessors)
@@ -199,7 +201,7 @@ public sealed unsafe partial class CudaBackend
 
     private readonly record struct PendingStore(Tensor Qkv, KvLayer Cache, AttentionWeights Attention, BatchView View);
 
-    private readonly record struct SplitLaunch(SplitArguments Arguments, int Singles, int Splits);
+    private readonly record struct SplitLaunch(SplitArguments Arguments, int Singles, SplitShape Shape);
 
     [StructLayout(LayoutKind.Sequential)]
     private struct StoreArguments

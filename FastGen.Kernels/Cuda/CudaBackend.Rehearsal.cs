@@ -53,7 +53,7 @@ public sealed unsafe partial class CudaBackend
 
         void Queue(int context, int rows, int logitRows)
         {
-            _longestContext = context;
+            (_longestContext, _singleKeys) = (context, (long)context * rows);
             this.Queue(forward, rows, logitRows);
         }
     }

@@ -9,6 +9,7 @@ public sealed unsafe partial class CudaBackend
     private RaggedBatch? _current;
     private bool _replayable;
     private int _longestContext;
+    private long _singleKeys;
 
     private StepState Steps => _steps ?? throw new InvalidOperationException($"{nameof(Prepare)} comes before the first step.");
 
@@ -72,12 +73,11 @@ public sealed unsafe partial class CudaBackend
         try
         {
             _replayable = _options.UseGraphs && batch.IsDecode;
-            _longestContext = Longest(batch.ContextLengths);
+            (_longestContext, _singleKeys) = (Longest(batch.ContextLengths), Steps.Plan.SingleKeys);
             if (_replayable)
             {
                 int rows = StepGraphs.Bucket(batch.TokenCount, Math.Min(batch.Limits.Sequences, batch.Limits.Tokens));
-                int splits = _splitting.Splits(rows, _longestContext);
-                _graphs.Run(new StepKey(forward, rows, splits, _splitting.Slots(splits, _longestContext), Steps.LogProbabilityNeed), this);
+                _graphs.Run(new StepKey(forward, rows, _splitting.Shape(rows, _longestContext, _singleKeys), Steps.LogProbabilityNeed), this);
             }
             else
             {

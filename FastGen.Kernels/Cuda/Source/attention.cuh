@@ -4,7 +4,7 @@
 
 struct AttentionArguments {
     Batch batch;
-    const int* plan;            // counts of sequences with one new token and of tiles, then those sequences
+    const int* plan;            // counts of sequences with one new token and of tiles; from the fifth int on slot, context, row and rotary base of each of the former
     const float* qkv;
     T_IN* cache;
     T_IN* output;

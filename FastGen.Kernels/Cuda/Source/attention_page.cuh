@@ -143,11 +143,11 @@ DEVICE void finish_page(char* page, int used, const T_IN (*fresh)[HEAD_DIM], int
     __syncwarp();
 }
 
-// Two columns of a head over the four warps of a CTA: their sums, the largest score and the total weight.
-DEVICE float4 merge_warps(const float* parts, const float* largest, const float* weight, int r, int d) {
+// Two columns of a head over the warps of a CTA: their sums, the largest score and the total weight.
+template <int WARPS> DEVICE float4 merge_warps(const float* parts, const float* largest, const float* weight, int r, int d) {
     float high = NOTHING, total = 0.f, x = 0.f, y = 0.f;
-    for (int w = 0; w < 4; w++) high = fmaxf(high, largest[w * GROUP + r]);
-    for (int w = 0; w < 4; w++) {
+    for (int w = 0; w < WARPS; w++) high = fmaxf(high, largest[w * GROUP + r]);
+    for (int w = 0; w < WARPS; w++) {
         float f = exp2_fast(largest[w * GROUP + r] - high);
         float2 v = *(const float2*)(parts + (w * GROUP + r) * HEAD_DIM + d);
         total += f * weight[w * GROUP + r];

@@ -109,7 +109,7 @@ DEVICE void finish_head(const HeadArguments& a, int kind, const HeadFactors& f, 
         }
 #pragma unroll
         for (int i = 0; i < PER_LANE; i++) if (lane * PER_LANE + i < HEAD_DIM) squares += (v[i] - mean) * (v[i] - mean);
-        float scale = 1.f / sqrtf(warp_sum(squares) / HEAD_DIM + (kind == QUERY ? a.query_epsilon : a.key_epsilon));
+        float scale = rsqrtf(warp_sum(squares) / HEAD_DIM + (kind == QUERY ? a.query_epsilon : a.key_epsilon));
 #pragma unroll
         for (int i = 0; i < PER_LANE; i++) if (lane * PER_LANE + i < HEAD_DIM) v[i] = (v[i] - mean) * scale * f.gamma[i] + f.beta[i];
     }

@@ -85,10 +85,12 @@ DEVICE void cluster_sync() { asm volatile("barrier.cluster.arrive.release.aligne
 // The two halves of cluster_sync; the first alone publishes nothing.
 DEVICE void cluster_arrive_relaxed() { asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory"); }
 DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
-DEVICE void store_remote2(const float* p, int rank, float x, float y) {
-    u32 a;
+// To the same place in another CTA of the cluster; the bytes count at the same barrier there.
+DEVICE void send_remote2(const float* p, int rank, float x, float y, u32 barrier) {
+    u32 a, b;
     asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(a) : "r"(shared_address(p)), "r"(rank));
-    asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" :: "r"(a), "f"(x), "f"(y) : "memory");
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(b) : "r"(barrier), "r"(rank));
+    asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" :: "r"(a), "f"(x), "f"(y), "r"(b) : "memory");
 }
 DEVICE float4 load_remote4(const float* p, int rank) {
     u32 a;

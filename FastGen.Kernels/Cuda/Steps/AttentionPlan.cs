@@ -5,12 +5,13 @@ namespace FastGen.Kernels.Cuda.Steps;
 /// <summary>
 /// Which attention kernel serves which rows, made once a step and used by all layers. Sequences with one new token are listed for the
 /// split kernel; the others are cut into tiles of <see cref="TileRows"/> packed rows (a row for each new token and head of a group).
-/// In the metadata: the two counts, the sequences with one new token, then for each tile its sequence and first packed row.
+/// In the metadata: the two counts, for each sequence with one new token its slot, context, row and rotary base, then for each tile its sequence and first packed row.
 /// </summary>
 internal sealed class AttentionPlan
 {
-    /// <summary>Ints before the lists: the number of sequences with one new token, and the number of tiles.</summary>
-    public const int HeaderInts = 2;
+    // The number of sequences with one new token and the number of tiles, padded so that the sequences lie at multiples of their size.
+    private const int HeaderInts = 4;
+    private const int SingleInts = 4;
 
     private readonly StepLimits _limits;
     private readonly int _group, _tileRows;
@@ -28,7 +29,7 @@ internal sealed class AttentionPlan
     public int TileRows => _tileRows;
 
     /// <summary>Ints that the plan may take.</summary>
-    public int Capacity => HeaderInts + _limits.Sequences + (2 * _tiles.Length);
+    public int Capacity => TilesOffset + (2 * _tiles.Length);
 
     /// <summary>Sequences with one new token.</summary>
     public int SingleCount { get; private set; }
@@ -43,10 +44,10 @@ internal sealed class AttentionPlan
     public long TileKeys { get; private set; }
 
     /// <summary>Offset of the tiles in the plan.</summary>
-    public int TilesOffset => HeaderInts + _limits.Sequences;
+    public int TilesOffset => HeaderInts + (SingleInts * _limits.Sequences);
 
     /// <summary>Ints used, from the beginning.</summary>
-    public int UsedLength => TileCount == 0 ? HeaderInts + SingleCount : TilesOffset + (2 * TileCount);
+    public int UsedLength => TileCount == 0 ? HeaderInts + (SingleInts * SingleCount) : TilesOffset + (2 * TileCount);
 
     /// <summary>Plans <paramref name="batch"/> into <paramref name="target"/>. Groups that do not fit the split kernel go to tiles.</summary>
     public void Fill(RaggedBatch batch, Span<int> target, bool splitSingles)
@@ -58,7 +59,8 @@ internal sealed class AttentionPlan
             int tokens = starts[sequence + 1] - starts[sequence];
             if (tokens == 1 && splitSingles)
             {
-                target[HeaderInts + SingleCount++] = sequence;
+                ReadOnlySpan<int> single = [batch.SequenceSlots[sequence], batch.ContextLengths[sequence], starts[sequence], batch.RotaryBases[sequence]];
+                single.CopyTo(target[(HeaderInts + (SingleInts * SingleCount++))..]);
                 SingleKeys += batch.ContextLengths[sequence];
                 continue;
             }

@@ -14,7 +14,7 @@ internal readonly record struct AttentionSplitting(int Multiprocessors, int Shar
     /// <summary>Tokens of a page.</summary>
     public const int PageTokens = 16;
 
-    private const int Warps = 4;
+    private const int MostWarps = 4, FewestWarps = 2;
     private const int FewestStages = 2;
     private const int LeastPagesASplit = 4;
     private const int MostSplitsLog2 = 5;
@@ -22,45 +22,79 @@ internal readonly record struct AttentionSplitting(int Multiprocessors, int Shar
     private const int Alignment = 128;
     private const int MostSlots = 16;
 
+    // Of two warps each, in a multiprocessor.
+    private const int MostSmallCtas = 4;
+
+    // What a CTA takes of a multiprocessor's shared memory besides its own.
+    private const int SystemBytes = 1024;
+
     /// <summary>Whether the kernel's rings and own variables fit the device.</summary>
     public bool Fits => Stages(splits: 2) >= FewestStages;
 
     private int PageBytes => PageTokens * HeadDim * 2 * sizeof(ushort);
 
-    /// <summary>
-    /// CTAs for each sequence and key/value head: as many as the device holds at twice one an SM, but no fewer than four pages for each, a power of
-    /// two, so that growing contexts ask for few recordings.
-    /// </summary>
-    public int Splits(int sequences, int longestContext)
+    /// <summary>The launch for a number of sequences.</summary>
+    /// <param name="sequences">With one new token each.</param>
+    /// <param name="longestContext">The longest of their contexts.</param>
+    /// <param name="contexts">All of their contexts, added up.</param>
+    public SplitShape Shape(int sequences, int longestContext, long contexts)
     {
-        int most = Math.Min(2 * Multiprocessors / (sequences * KvHeads), longestContext / (LeastPagesASplit * PageTokens));
-        return 1 << int.Clamp(int.Log2(Math.Max(most, 1)), 0, MostSplitsLog2);
-    }
-
-    /// <summary>Pages in flight for a CTA of four warps. Where it has few, all of them, so that the CTAs may still fit beside those of the product before.</summary>
-    public int Slots(int splits, int longestContext)
-    {
-        int pages = (((longestContext + PageTokens - 1) / PageTokens) + splits - 1) / splits, all = Warps * Stages(splits);
-        return splits == 1 || !Hopper || pages > all ? all : pages <= 5 ? 5 : pages <= 6 ? 6 : 8;
+        int splits = Splits(sequences, longestContext), most = MostWarps * Stages(splits);
+        if (!Hopper) return new SplitShape(splits, MostWarps, most);
+        int perMultiprocessor = ((sequences * KvHeads * splits) + Multiprocessors - 1) / Multiprocessors;
+        if (splits == 1)
+        {
+            // All at once in small CTAs rather than in two rounds of large ones, unless a long context would then be the last by far.
+            bool even = 4 * (long)longestContext * sequences <= 5 * contexts;
+            int few = Room(splits, perMultiprocessor);
+            return even && perMultiprocessor is > 2 and <= MostSmallCtas && few > MostWarps ? new SplitShape(splits, FewestWarps, few) : new SplitShape(splits, MostWarps, most);
+        }
+        // Only pairs tile the device with one CTA a multiprocessor.
+        if (Cluster(splits) > 1) most = Math.Max(most, Room(splits, Cluster(splits) == 2 ? perMultiprocessor : 2));
+        // Where a CTA has few pages, all of them at once and no more, so that CTAs may still fit beside those of the product before.
+        int pages = (((longestContext + PageTokens - 1) / PageTokens) + splits - 1) / splits;
+        foreach (int slots in (ReadOnlySpan<int>)[5, 6, 8, 10, 12])
+        {
+            if (pages <= slots) return new SplitShape(splits, MostWarps, Math.Min(slots, most));
+        }
+        return new SplitShape(splits, MostWarps, most);
     }
 
     /// <summary>Stages that the kernel is compiled for; 0 on Hopper, where it takes any number of slots.</summary>
-    public int CompiledStages(int slots) => Hopper ? 0 : slots / Warps;
+    public int CompiledStages(SplitShape shape) => Hopper ? 0 : shape.Slots / shape.Warps;
 
     /// <summary>CTAs of a cluster: splits that fit one meet in it, others through memory.</summary>
     public int Cluster(int splits) => Hopper && splits is > 1 and <= LargestCluster ? splits : 1;
 
     /// <summary>Dynamic shared memory of a CTA.</summary>
-    public int SharedBytes(int splits, int slots) => (slots * PageBytes) + (Cluster(splits) > 1 ? ((Warps * HeadDim) + 64) * Group * sizeof(float) : 0);
+    public int SharedBytes(int splits, int slots) => (slots * PageBytes) + (Cluster(splits) > 1 ? ((MostWarps * HeadDim) + (2 * MostWarps * LargestCluster)) * Group * sizeof(float) : 0);
 
     /// <summary>At least what the kernel declares for itself: queries, the new key and value, barriers, and what its warps hand each other.</summary>
-    public int OwnBytes => (Group * (HeadDim + 8) * sizeof(ushort)) + (2 * HeadDim * sizeof(ushort)) + (Hopper ? MostSlots * sizeof(ulong) : 0) + (2 * Warps * Group * sizeof(float)) + Alignment;
+    public int OwnBytes => (Group * (HeadDim + 8) * sizeof(ushort)) + (2 * HeadDim * sizeof(ushort)) + (Hopper ? MostSlots * sizeof(ulong) : 0) + (2 * MostWarps * Group * sizeof(float)) + Alignment;
+
+    // CTAs for each sequence and key/value head: as many as the device holds at twice one a multiprocessor, but no fewer than four pages for each, a
+    // power of two, so that growing contexts ask for few recordings. Clusters of more than two leave a tenth of the device unused.
+    private int Splits(int sequences, int longestContext)
+    {
+        int ctas = sequences * KvHeads, most = Math.Min(2 * Multiprocessors / ctas, longestContext / (LeastPagesASplit * PageTokens));
+        int splits = 1 << int.Clamp(int.Log2(Math.Max(most, 1)), 0, MostSplitsLog2);
+        return Cluster(splits) > 2 && 11 * splits * ctas > 20 * Multiprocessors ? splits / 2 : splits;
+    }
+
+    // Slots that each of so many CTAs of a multiprocessor may have.
+    private int Room(int splits, int ctas) => Math.Min(MostSlots, (((SharedBytesPerBlock + SystemBytes) / ctas) - SystemBytes - OwnBytes - SharedBytes(splits, 0)) / PageBytes);
 
     // Of every warp; fewer than two where not even these fit.
     private int Stages(int splits)
     {
         int stages = HeadDim <= 64 ? 4 : HeadDim <= 128 && splits == 1 ? 3 : FewestStages;
-        while (stages >= FewestStages && SharedBytes(splits, Warps * stages) + OwnBytes > SharedBytesPerBlock) stages--;
+        while (stages >= FewestStages && SharedBytes(splits, MostWarps * stages) + OwnBytes > SharedBytesPerBlock) stages--;
         return stages;
     }
 }
+
+/// <summary>How attention_split.cu is launched.</summary>
+/// <param name="Splits">CTAs for each sequence and key/value head.</param>
+/// <param name="Warps">Of a CTA.</param>
+/// <param name="Slots">Pages in flight for a CTA.</param>
+internal readonly record struct SplitShape(int Splits, int Warps, int Slots);

@@ -2,8 +2,8 @@ using FastGen.Kernels.Cuda.Interop;
 
 namespace FastGen.Kernels.Cuda.Steps;
 
-/// <summary>What a recorded step depends on: its operations, its rows (each with logits), how its attention is split and staged, and the log probabilities it gives.</summary>
-internal readonly record struct StepKey(Action<int, int> Forward, int Rows, int Splits, int Slots, LogProbabilityNeed LogProbabilities);
+/// <summary>What a recorded step depends on: its operations, its rows (each with logits), the shape of its attention, and the log probabilities it gives.</summary>
+internal readonly record struct StepKey(Action<int, int> Forward, int Rows, SplitShape Attention, LogProbabilityNeed LogProbabilities);
 
 /// <summary>
 /// Decode steps recorded as CUDA graphs. The first step of a shape runs as it is queued, which also compiles its kernels and chooses its

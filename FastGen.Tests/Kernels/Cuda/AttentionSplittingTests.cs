@@ -14,23 +14,36 @@ public sealed class AttentionSplittingTests
     [TestCase(1, 700, 8, 6)]
     [TestCase(1, 4096, 32, 8)]
     [TestCase(2, 4096, 16, 8)]
-    [TestCase(64, 4096, 1, 12)]
-    public void SplitsAndSlots_LlamaOnHopper_FillTheDevice(int sequences, int context, int splits, int slots)
-    {
-        Assert.That(Llama.Splits(sequences, context), Is.EqualTo(splits));
-        Assert.That(Llama.Slots(splits, context), Is.EqualTo(slots));
-    }
+    [TestCase(4, 520, 4, 10)]
+    [TestCase(8, 520, 2, 16)]
+    [TestCase(16, 520, 2, 12)]
+    [TestCase(32, 520, 1, 12)]
+    [TestCase(128, 520, 1, 12)]
+    public void Shape_LlamaOnHopper_FillsTheDevice(int sequences, int context, int splits, int slots) =>
+        Assert.That(Llama.Shape(sequences, context, (long)sequences * context), Is.EqualTo(new SplitShape(splits, Warps: 4, slots)));
+
+    [TestCase(34, 9)]
+    [TestCase(48, 9)]
+    [TestCase(50, 6)]
+    [TestCase(64, 6)]
+    public void Shape_AsManyAsFitInSmallCtas_AreResidentAtOnce(int sequences, int slots) =>
+        Assert.That(Llama.Shape(sequences, 4096, sequences * 4000L), Is.EqualTo(new SplitShape(Splits: 1, Warps: 2, slots)));
+
+    [Test]
+    public void Shape_OneContextIsLong_KeepsLargeCtas() =>
+        Assert.That(Llama.Shape(64, 4096, 64 * 600L), Is.EqualTo(new SplitShape(Splits: 1, Warps: 4, Slots: 12)));
 
     [TestCase(99, 4, 12)]
     [TestCase(99, 8, 12)]
     [TestCase(99, 9, 8)]
     [TestCase(163, 16, 12)]
-    public void Slots_LargeGroupsOnSmallSharedMemory_AreFewer(int kibibytes, int group, int slots)
+    public void Shape_LargeGroupsOnSmallSharedMemory_HasFewerSlots(int kibibytes, int group, int slots)
     {
         AttentionSplitting splitting = new(82, kibibytes << 10, Hopper: false, KvHeads: 8, group, HeadDim: 128);
 
-        Assert.That(splitting.Slots(splits: 1, longestContext: 500), Is.EqualTo(slots));
-        Assert.That(splitting.CompiledStages(slots), Is.EqualTo(slots / 4));
+        SplitShape shape = splitting.Shape(100, 500, 100 * 500L);
+        Assert.That(shape, Is.EqualTo(new SplitShape(Splits: 1, Warps: 4, slots)));
+        Assert.That(splitting.CompiledStages(shape), Is.EqualTo(slots / 4));
     }
 
     [TestCase(99, 256, false)]

@@ -100,6 +100,8 @@ public sealed class CudaStepTests(bool hopper) : CudaStepFixture
     [TestCase(DType.F16, 32, 32, 80, 17, 60, 0)]
     [TestCase(DType.BF16, 16, 8, 64, 67, 70, 20)]
     [TestCase(DType.BF16, 16, 8, 256, 36, 40, 0)]
+    [TestCase(DType.BF16, 32, 8, 128, 52, 230, 0)]
+    [TestCase(DType.F16, 32, 32, 16, 9, 2200, 0)]
     public void Attention_LongAndManyDecodes_AgreesWithReference(DType type, int heads, int kvHeads, int headDim, int sequences, int longest, int window)
     {
         StepLimits limits = new(Tokens: Math.Max(longest, sequences), sequences, 16, BlocksPerSequence: (longest / 16) + 2);
