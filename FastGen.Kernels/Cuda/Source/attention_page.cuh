@@ -16,7 +16,7 @@ struct SplitArguments : AttentionArguments {
     float* partials;            // [sequence, kv head, split][GROUP][HEAD_DIM + 2]: sums, then largest score and total weight
     u32* counters;              // [sequence, kv head], zero between launches
     HeadArguments heads_in;     // FUSED
-    int slots;                  // HOPPER: pages in flight, the warps' in turn; at most MOST_SLOTS
+    int slots;                  // HOPPER: pages in flight, WARPS to MOST_SLOTS
 };
 
 // Of 16 bytes of a token of a page: see the cache's layout in common.cuh.

@@ -22,8 +22,8 @@ internal readonly record struct AttentionSplitting(int Multiprocessors, int Shar
     private const int Alignment = 128;
     private const int MostSlots = 16;
 
-    // Of two warps each, in a multiprocessor.
-    private const int MostSmallCtas = 4;
+    // In a multiprocessor: of four warps, and of two.
+    private const int MostLargeCtas = 2, MostSmallCtas = 4;
 
     // What a CTA takes of a multiprocessor's shared memory besides its own.
     private const int SystemBytes = 1024;
@@ -39,18 +39,26 @@ internal readonly record struct AttentionSplitting(int Multiprocessors, int Shar
     /// <param name="contexts">All of their contexts, added up.</param>
     public SplitShape Shape(int sequences, int longestContext, long contexts)
     {
-        int splits = Splits(sequences, longestContext), most = MostWarps * Stages(splits);
-        if (!Hopper) return new SplitShape(splits, MostWarps, most);
-        int perMultiprocessor = ((sequences * KvHeads * splits) + Multiprocessors - 1) / Multiprocessors;
-        if (splits == 1)
+        int ctas = sequences * KvHeads, splits = Splits(ctas, longestContext);
+        if (!Hopper) return new SplitShape(splits, MostWarps, MostWarps * Stages(splits));
+        if (splits > 1)
         {
-            // All at once in small CTAs rather than in two rounds of large ones, unless a long context would then be the last by far.
-            bool even = 4 * (long)longestContext * sequences <= 5 * contexts;
-            int few = Room(splits, perMultiprocessor);
-            return even && perMultiprocessor is > 2 and <= MostSmallCtas && few > MostWarps ? new SplitShape(splits, FewestWarps, few) : new SplitShape(splits, MostWarps, most);
+            SplitShape shape = Shared(splits, ctas, longestContext);
+            // Clusters of more than two leave a tenth of the device unused: rather half as many than a second round of them.
+            return Cluster(splits) > 2 && 11 * splits * ctas > 10 * Resident(shape) * Multiprocessors ? Shared(splits / 2, ctas, longestContext) : shape;
         }
+        // All at once in small CTAs rather than in two rounds of large ones, unless a long context would then be the last by far.
+        int perMultiprocessor = PerMultiprocessor(ctas), slots = Room(splits, perMultiprocessor);
+        bool even = 4 * (long)longestContext * sequences <= 5 * contexts;
+        return even && perMultiprocessor is > MostLargeCtas and <= MostSmallCtas && slots > MostWarps ? new SplitShape(splits, FewestWarps, slots) : new SplitShape(splits, MostWarps, MostWarps * Stages(splits));
+    }
+
+    // A sequence and head shared by several CTAs.
+    private SplitShape Shared(int splits, int ctas, int longestContext)
+    {
+        int most = MostWarps * Stages(splits);
         // Only pairs tile the device with one CTA a multiprocessor.
-        if (Cluster(splits) > 1) most = Math.Max(most, Room(splits, Cluster(splits) == 2 ? perMultiprocessor : 2));
+        if (Cluster(splits) > 1) most = Math.Max(most, Room(splits, Cluster(splits) == 2 ? PerMultiprocessor(ctas * splits) : MostLargeCtas));
         // Where a CTA has few pages, all of them at once and no more, so that CTAs may still fit beside those of the product before.
         int pages = (((longestContext + PageTokens - 1) / PageTokens) + splits - 1) / splits;
         foreach (int slots in (ReadOnlySpan<int>)[5, 6, 8, 10, 12])
@@ -73,13 +81,18 @@ internal readonly record struct AttentionSplitting(int Multiprocessors, int Shar
     public int OwnBytes => (Group * (HeadDim + 8) * sizeof(ushort)) + (2 * HeadDim * sizeof(ushort)) + (Hopper ? MostSlots * sizeof(ulong) : 0) + (2 * MostWarps * Group * sizeof(float)) + Alignment;
 
     // CTAs for each sequence and key/value head: as many as the device holds at twice one a multiprocessor, but no fewer than four pages for each, a
-    // power of two, so that growing contexts ask for few recordings. Clusters of more than two leave a tenth of the device unused.
-    private int Splits(int sequences, int longestContext)
+    // power of two, so that growing contexts ask for few recordings.
+    private int Splits(int ctas, int longestContext)
     {
-        int ctas = sequences * KvHeads, most = Math.Min(2 * Multiprocessors / ctas, longestContext / (LeastPagesASplit * PageTokens));
-        int splits = 1 << int.Clamp(int.Log2(Math.Max(most, 1)), 0, MostSplitsLog2);
-        return Cluster(splits) > 2 && 11 * splits * ctas > 20 * Multiprocessors ? splits / 2 : splits;
+        int most = Math.Min(MostLargeCtas * Multiprocessors / ctas, longestContext / (LeastPagesASplit * PageTokens));
+        return 1 << int.Clamp(int.Log2(Math.Max(most, 1)), 0, MostSplitsLog2);
     }
+
+    private int PerMultiprocessor(int ctas) => (ctas + Multiprocessors - 1) / Multiprocessors;
+
+    // CTAs of four warps that fit a multiprocessor. Their registers allow three up to 128 columns, else two.
+    private int Resident(SplitShape shape) =>
+        Math.Min(HeadDim <= 128 ? 3 : 2, (SharedBytesPerBlock + SystemBytes) / (SharedBytes(shape.Splits, shape.Slots) + OwnBytes + SystemBytes));
 
     // Slots that each of so many CTAs of a multiprocessor may have.
     private int Room(int splits, int ctas) => Math.Min(MostSlots, (((SharedBytesPerBlock + SystemBytes) / ctas) - SystemBytes - OwnBytes - SharedBytes(splits, 0)) / PageBytes);
