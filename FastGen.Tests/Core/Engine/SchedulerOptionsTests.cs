@@ -40,6 +40,16 @@ public sealed class SchedulerOptionsTests
     }
 
     [Test]
+    public void TokenBudget_ContextShorterThanStep_IsMeasuredWithSeveralPrompts()
+    {
+        PatientBackend backend = new();
+        using LlmEngine engine = new(new NullModel(backend), [], new EngineOptions { CacheTokens = 64_000, MaxContext = 300, MaxSequences = 32 });
+        Assert.That(engine.Calibration!.Curve[^1].Tokens, Is.EqualTo(backend.TokenBudgetLimit), engine.Calibration.ToString());
+        Assert.That(engine.Calibration.ThroughputTokenBudget, Is.EqualTo(backend.TokenBudgetLimit), engine.Calibration.ToString());
+        Assert.That(backend.LongestContext, Is.LessThanOrEqualTo(300));
+    }
+
+    [Test]
     public async Task TokenBudget_Pinned_StaysWhateverTheTarget()
     {
         using LlmEngine engine = new(new NullModel(new TimedBackend()), [], new EngineOptions { TokenBudget = 500, CacheTokens = 64_000, MaxSequences = 16, Scheduler = new SchedulerOptions { TargetTimeBetweenTokens = Target } });
@@ -55,6 +65,26 @@ public sealed class SchedulerOptionsTests
         Assert.That(() => new EngineOptions { MaxContext = 1 }.Validate(), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("MaxContext must be 2 or more"));
         Assert.That(() => new EngineOptions { TokenBudget = 8, Scheduler = new SchedulerOptions { SplitFuse = false } }.Validate(), Throws.ArgumentException.With.Message.Contains("TokenBudget"));
         Assert.That(() => new EngineOptions { Scheduler = new SchedulerOptions { SplitFuse = false, TargetTimeBetweenTokens = Target } }.Validate(), Throws.ArgumentException.With.Message.Contains("TargetTimeBetweenTokens"));
+    }
+
+    /// <summary>Every step takes the same time, so that the largest is the best.</summary>
+    private sealed class PatientBackend : NullBackend
+    {
+        public int LongestContext { get; private set; }
+
+        public override int TokenBudgetLimit => 2048;
+
+        public override long Submit(FastGen.Compute.RaggedBatch batch, Action<int, int> forward)
+        {
+            foreach (int context in batch.ContextLengths) LongestContext = Math.Max(LongestContext, context);
+            return base.Submit(batch, forward);
+        }
+
+        public override void Collect(long ticket, Span<int> tokens)
+        {
+            Thread.Sleep(3);
+            base.Collect(ticket, tokens);
+        }
     }
 
     /// <summary>Steps take their time one after another, as on a device.</summary>
