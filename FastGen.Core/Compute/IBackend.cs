@@ -62,7 +62,9 @@ public interface IBackend : IDisposable
     /// </summary>
     /// <param name="batch">One token with logits; stands for all steps.</param>
     /// <param name="forward">As for <see cref="Submit"/>.</param>
-    void CompileSteps(RaggedBatch batch, Action<int, int> forward)
+    /// <param name="cancellationToken">Ends it early, after what is being compiled at the moment.</param>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    void CompileSteps(RaggedBatch batch, Action<int, int> forward, CancellationToken cancellationToken = default)
     {
     }
 

@@ -33,10 +33,10 @@ internal sealed class ModelRunner
     }
 
     /// <summary>Lets the backend compile what steps of all sizes need.</summary>
-    public void CompileSteps(RaggedBatch batch)
+    public void CompileSteps(RaggedBatch batch, CancellationToken cancellationToken)
     {
         _batch = batch;
-        _model.Backend.CompileSteps(batch, _forward);
+        _model.Backend.CompileSteps(batch, _forward, cancellationToken);
     }
 
     public long Submit(RaggedBatch batch)

@@ -23,7 +23,7 @@ internal static class StepWarmUp
         RaggedBatch batch = new(limits);
         int most = Math.Min(limits.Sequences, limits.Tokens);
         Add(batch, 0, [0], 0, new int[limits.BlocksPerSequence]);
-        runner.CompileSteps(batch);
+        runner.CompileSteps(batch, cancellationToken);
         foreach (int context in (int[])[Math.Min(ShortContext, maxContext), Math.Min(LongContext, maxContext)])
         {
             for (int count = 1; count <= most; count = count == most ? most + 1 : Math.Min(most, count < CountStep ? 2 * count : count + CountStep))

@@ -104,7 +104,7 @@ public sealed partial class CheckedBackend(IBackend inner) : IBackend
     }
 
     /// <inheritdoc/>
-    public void CompileSteps(RaggedBatch batch, Action<int, int> forward)
+    public void CompileSteps(RaggedBatch batch, Action<int, int> forward, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(batch);
         ArgumentNullException.ThrowIfNull(forward);
@@ -112,7 +112,7 @@ public sealed partial class CheckedBackend(IBackend inner) : IBackend
         _submitted = batch;
         try
         {
-            inner.CompileSteps(batch, forward);
+            inner.CompileSteps(batch, forward, cancellationToken);
         }
         finally
         {

@@ -9,14 +9,14 @@ public sealed unsafe partial class CudaBackend
     private const int ShortContext = 64, LongContext = 4096, ChunkTokens = 64;
 
     /// <inheritdoc/>
-    public void CompileSteps(RaggedBatch batch, Action<int, int> forward)
+    public void CompileSteps(RaggedBatch batch, Action<int, int> forward, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(batch);
         ArgumentNullException.ThrowIfNull(forward);
         _device.MakeCurrent();
         // What steps launch around their operations, and what a request may ask for later.
         KernelCode[] others = [new KernelCode("step", default), new KernelCode("log_probabilities", default)];
-        _kernels.Compile([.. others, .. Rehearse(batch, forward).Select(launch => launch.Code)]);
+        _kernels.Compile([.. others, .. Rehearse(batch, forward).Select(launch => launch.Code)], cancellationToken);
     }
 
     /// <summary>The launches of steps of all sizes: decodes with short contexts and long ones, and prompts.</summary>

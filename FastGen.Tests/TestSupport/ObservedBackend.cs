@@ -49,7 +49,7 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
 
     public void Prepare(ModelShape shape, StepLimits limits) => inner.Prepare(shape, limits);
 
-    public void CompileSteps(RaggedBatch batch, Action<int, int> forward) => inner.CompileSteps(batch, forward);
+    public void CompileSteps(RaggedBatch batch, Action<int, int> forward, CancellationToken cancellationToken = default) => inner.CompileSteps(batch, forward, cancellationToken);
 
     public long Submit(RaggedBatch batch, Action<int, int> forward)
     {

@@ -28,12 +28,13 @@ internal sealed unsafe class KernelLibrary(CudaDevice device, IKernelCompiler co
     /// <summary>
     /// Compiles what is not yet, on all processors, and returns when it is done. What does not compile is left for its first launch, which says why.
     /// </summary>
-    public void Compile(IEnumerable<KernelCode> codes)
+    /// <exception cref="OperationCanceledException">It was cancelled; what had begun is compiled.</exception>
+    public void Compile(IEnumerable<KernelCode> codes, CancellationToken cancellationToken = default)
     {
         KernelCode[] missing = [.. codes.Distinct().Where(code => !_modules.ContainsKey(code) && !_images.ContainsKey(code))];
         // One at a time: what takes long must not wait behind others of its thread.
         OrderablePartitioner<KernelCode> singly = Partitioner.Create(missing, EnumerablePartitionerOptions.NoBuffering);
-        Parallel.ForEach(singly, new ParallelOptions { MaxDegreeOfParallelism = Math.Min(Environment.ProcessorCount, MostThreads) }, code =>
+        Parallel.ForEach(singly, new ParallelOptions { MaxDegreeOfParallelism = Math.Min(Environment.ProcessorCount, MostThreads), CancellationToken = cancellationToken }, code =>
         {
             try
             {

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
 
@@ -28,37 +27,8 @@ internal sealed class FewRowsProducts(CudaDevice device, KernelLibrary kernels, 
     public void Run(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
         FewRowsTile tile = FewRowsTile.For(new ProductSize(output.Columns, weights.Inputs, gated), device.Multiprocessors);
-        KernelConstants constants = new()
-        {
-            In = input.Rows.Type,
-            Weight = weights.Weight.Type,
-            Out = output.Type,
-            Norm = input.Norm is null ? 0 : 1,
-            Activation = activation,
-            Gated = gated,
-            Accumulate = accumulate,
-            Columns = weights.Inputs,
-            Shape = (FewRowsTile.Warps, tile.Piece, tile.Stages, 0),
-        };
-        FewRowsArguments arguments = new()
-        {
-            Input = input.Rows.Data,
-            Weights = weights.Weight.Data,
-            Output = output.Data,
-            Gamma = input.Norm?.Gamma.Data ?? 0,
-            Bias = weights.Bias?.Data ?? 0,
-            Epsilon = input.Norm?.Epsilon ?? 0,
-            Outputs = output.Columns,
-            Rows = input.Rows.Rows,
-        };
-        kernels.Get("few_rows", "few_rows", constants).Launch(arguments, (tile.Ctas, 1, 1), (FewRowsTile.Warps + 1) * 32, tile.SharedBytes);
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct FewRowsArguments
-    {
-        public nint Input, Weights, Output, Gamma, Bias;
-        public float Epsilon;
-        public int Outputs, Rows;
+        KernelConstants constants = RowProductArguments.Constants(output, input, weights, activation, gated, accumulate) with { Shape = (FewRowsTile.Warps, tile.Piece, tile.Stages, 0) };
+        kernels.Get("few_rows", "few_rows", constants)
+            .Launch(new RowProductArguments(output, input, weights), (tile.Ctas, 1, 1), (FewRowsTile.Warps + 1) * 32, tile.SharedBytes);
     }
 }

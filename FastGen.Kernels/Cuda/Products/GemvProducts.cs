@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
 
@@ -38,33 +37,10 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
         int mostShare = ((device.SharedBytesPerBlock - (paddedRows * warps * sizeof(float))) / sumBytes) - RoundedRows, rounds = (logical + (resident * mostShare) - 1) / (resident * mostShare);
         int grid = Math.Min(rounds * resident, output.Columns);
         int unroll = Unroll(vectors, paddedRows, Math.Min((logical + (grid * groups) - 1) / (grid * groups), share < ManyRows ? 4 : 8));
-        KernelConstants constants = new()
-        {
-            In = input.Rows.Type,
-            Weight = weights.Weight.Type,
-            Out = output.Type,
-            Norm = input.Norm is null ? 0 : 1,
-            Activation = activation,
-            Gated = gated,
-            Accumulate = accumulate,
-            Columns = columns,
-            Rows = paddedRows,
-            Shape = (warps, vectors, groups, unroll),
-        };
-        GemvArguments arguments = new()
-        {
-            Input = input.Rows.Data,
-            Weights = weights.Weight.Data,
-            Output = output.Data,
-            Gamma = input.Norm?.Gamma.Data ?? 0,
-            Bias = weights.Bias?.Data ?? 0,
-            Epsilon = input.Norm?.Epsilon ?? 0,
-            Outputs = output.Columns,
-            Rows = rows,
-        };
+        KernelConstants constants = RowProductArguments.Constants(output, input, weights, activation, gated, accumulate) with { Rows = paddedRows, Shape = (warps, vectors, groups, unroll) };
         // Shared memory beyond need keeps the next kernel's CTAs from piling up on the multiprocessors that are free first.
         int sharedBytes = Math.Max(((logical / grid) + RoundedRows) * sumBytes, device.SharedBytesPerBlock / (perMultiprocessor + 1) + 2048);
-        kernels.Get("gemv", "gemv", constants).Launch(arguments, (grid, 1, 1), warps * groups * 32, sharedBytes);
+        kernels.Get("gemv", "gemv", constants).Launch(new RowProductArguments(output, input, weights), (grid, 1, 1), warps * groups * 32, sharedBytes);
     }
 
     // A power of two of sums a lane, at most 32, and no more rows than a group of warps has.
@@ -89,13 +65,5 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
             if (cost < bestCost) (bestCost, split) = (cost, (warps, vectors));
         }
         return _splits[key] = split;
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct GemvArguments
-    {
-        public nint Input, Weights, Output, Gamma, Bias;
-        public float Epsilon;
-        public int Outputs, Rows;
     }
 }

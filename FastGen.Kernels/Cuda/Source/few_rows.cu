@@ -4,6 +4,7 @@
 // operands of mma.sync may have their columns in any order that both share. Weights are on their way before the previous kernel ends. The norm's
 // factor of a row is applied to the sums.
 #include "tensorcores.cuh"
+#include "row_product.cuh"
 
 #define WARPS SHAPE_A      // that multiply
 #define PIECE SHAPE_B      // chunks of a weight row in a stage, a multiple of WARPS
@@ -19,16 +20,6 @@
 #define SUMS (16 * BN)
 #define OUTS (GATED ? 8 : 16)            // of a tile
 
-struct FewRowsArguments {
-    const T_IN* input;          // [rows, COLUMNS]
-    const T_WEIGHT* weights;    // [outputs, COLUMNS]; gated: [2 · outputs, COLUMNS]
-    T_OUT* output;              // [rows, outputs]
-    const float* gamma;
-    const float* bias;
-    float epsilon;
-    int outputs, rows;          // rows: up to BN
-};
-
 DEVICE void multiplying_warps_sync() { asm volatile("bar.sync 1, %0;" :: "n"(THREADS) : "memory"); }
 
 DEVICE uint4 load_shared16(u32 address) {
@@ -37,7 +28,7 @@ DEVICE uint4 load_shared16(u32 address) {
     return v;
 }
 
-KERNEL __launch_bounds__(THREADS + 32) few_rows(const FewRowsArguments a) {
+KERNEL __launch_bounds__(THREADS + 32) few_rows(const RowProductArguments a) {
     extern __shared__ __align__(128) char shared[];   // [STAGES][16][PITCH], then the warps' sums [2][WARPS][SUMS]
     __shared__ __align__(8) u64 barriers[2 * STAGES];
     __shared__ float squares[NORM ? WARPS : 1][BN];

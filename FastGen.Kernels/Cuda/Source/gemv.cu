@@ -2,7 +2,7 @@
 // into registers; the warps of a CTA split the columns, and each lane keeps its part of the input in registers as F32, so that the inner loop
 // touches nothing but weights. The first weights are on their way before the previous kernel ends. The norm's factor of a row is applied to the
 // sums, so that nothing waits for it.
-#include "common.cuh"
+#include "row_product.cuh"
 
 #define WARPS SHAPE_A      // across the columns
 #define VECTORS SHAPE_B    // of 8 columns, a lane and row
@@ -10,16 +10,6 @@
 #define UNROLL SHAPE_D     // rows in flight
 #define THREADS (WARPS * GROUPS * 32)
 #define EXACT (WARPS * VECTORS * 256 == COLUMNS)
-
-struct GemvArguments {
-    const T_IN* input;          // [rows, COLUMNS]
-    const T_WEIGHT* weights;    // [outputs, COLUMNS]; gated: [2 · outputs, COLUMNS]
-    T_OUT* output;              // [rows, outputs]
-    const float* gamma;
-    const float* bias;
-    float epsilon;
-    int outputs, rows;          // rows: up to ROWS
-};
 
 // Sums N values (a power of two) over a warp; lane l gets the sum of value l · N / 32.
 template <int N> DEVICE float warp_sums(float (&v)[N], int lane) {
@@ -44,7 +34,7 @@ template <int N> DEVICE float warp_sums(float (&v)[N], int lane) {
 }
 
 // Three CTAs of the small kind would fit by their registers: room for the next kernel's beside two. More vectors a lane need the registers.
-KERNEL __launch_bounds__(THREADS, ROWS == 1 && VECTORS <= 2 && THREADS <= 256 ? 3 : 1) gemv(const GemvArguments a) {
+KERNEL __launch_bounds__(THREADS, ROWS == 1 && VECTORS <= 2 && THREADS <= 256 ? 3 : 1) gemv(const RowProductArguments a) {
     extern __shared__ float sums[];   // [rows of this CTA · ROWS][WARPS + 1]
     __shared__ float squares[ROWS][WARPS];
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, part = warp % WARPS, group = warp / WARPS;

@@ -80,6 +80,20 @@ public sealed class KernelLibraryTests
         Assert.That(cuda.KernelResources, Is.Empty);
     }
 
+    [Test]
+    public void CompileSteps_Cancelled_EndsWithoutTheRest()
+    {
+        using CancellationTokenSource cancellation = new();
+        CountingCompiler compiler = new() { UsesHopperInstructions = true, Compiling = cancellation.Cancel };
+        CudaBackend cuda = ImaginedDevice.Of("H200").Backend(compiler: compiler);
+        using CheckedBackend backend = new(new ObservedBackend(cuda) { Uploading = (_, _, _) => true });
+        (RaggedBatch batch, Action<int, int> forward) = ImaginedModel.Load(backend, CudaLaunchTests.Config("Llama-3-8B"), DType.BF16);
+
+        Assert.That(() => backend.CompileSteps(batch, forward, cancellation.Token), Throws.InstanceOf<OperationCanceledException>());
+
+        Assert.That(compiler.Times, Has.Count.InRange(1, Environment.ProcessorCount));
+    }
+
     private sealed class CountingCompiler : IKernelCompiler
     {
         private int _now, _most;
@@ -90,6 +104,8 @@ public sealed class KernelLibraryTests
 
         public TimeSpan Duration { get; init; }
 
+        public Action? Compiling { get; init; }
+
         public int MostAtOnce => _most;
 
         public bool UsesHopperInstructions { get; init; } = true;
@@ -98,6 +114,7 @@ public sealed class KernelLibraryTests
         {
             int now = Interlocked.Increment(ref _now), times = Times.AddOrUpdate(code, 1, (_, before) => before + 1);
             for (int most = _most; now > most && Interlocked.CompareExchange(ref _most, now, most) != most; most = _most) { }
+            Compiling?.Invoke();
             Thread.Sleep(Duration);
             Interlocked.Decrement(ref _now);
             return code == Broken ? throw new CudaException($"broken {times}") : [1];
