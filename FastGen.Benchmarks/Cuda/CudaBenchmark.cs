@@ -9,9 +9,8 @@ namespace FastGen.Benchmarks.Cuda;
 
 /// <summary>
 /// What the device can do and what steps of two model shapes reach of it, in one run:
-/// `cuda [--json FILE] [--shape llama|qwen|mixtral|phi2] [--half] [--detail] [--decode] [--prompts] [--few ROWS] [--skinny ROWS] [--tile-use SHARE] [--deterministic]`. --half
-/// computes in F16 instead of BF16 (llama and qwen), --decode leaves the prompts out, --prompts takes them apart (every kernel of a chunk against its limit), --detail does so
-/// with decode steps, --few and --skinny set the rows up to which decodes' two kernels serve, --tile-use
+/// `cuda [--json FILE] [--shape llama|qwen|mixtral|phi2] [--detail] [--decode] [--prompts] [--few ROWS] [--skinny ROWS] [--tile-use SHARE] [--deterministic]`. --decode leaves
+/// the prompts out, --prompts takes them apart (every kernel of a chunk against its limit), --detail does so with decode steps, --few and --skinny set the rows up to which decodes' two kernels serve, --tile-use
 /// the share of its tiles that a product of many rows has to fill for our own kernel to take it (0: all that it can, 2: none, cuBLASLt computes them).
 /// `cuda --products`, `--gaps`, `--experts`, `--attention`, `--sampling` and `--upload [GIGABYTES]` are measurements of their own; `cuda --compile` needs no GPU.
 /// Weights are random; greedy; token ids in and out, no tokenizer and no scheduler.
@@ -24,7 +23,6 @@ public static class CudaBenchmark
     private const long BytesRead = 4L << 30;
 
     private static CudaOptions _options = new();
-    private static DType _type = DType.BF16;
     private static readonly List<(string Name, double Value, double Limit, string Unit)> Lines = [];
 
     /// <summary>Runs the benchmark; returns the exit code.</summary>
@@ -39,7 +37,6 @@ public static class CudaBenchmark
         string? json = Option(args, "--json"), shape = Option(args, "--shape");
         bool detail = args.Contains("--detail");
         _options = new CudaOptions { Deterministic = args.Contains("--deterministic") };
-        if (args.Contains("--half")) _type = DType.F16;
         if (Option(args, "--skinny") is { } rows) _options = _options with { SkinnyRows = int.Parse(rows, CultureInfo.InvariantCulture) };
         if (Option(args, "--few") is { } few) _options = _options with { FewRows = int.Parse(few, CultureInfo.InvariantCulture) };
         if (Option(args, "--tile-use") is { } use) _options = _options with { LeastTileUse = double.Parse(use, CultureInfo.InvariantCulture) };
@@ -142,7 +139,7 @@ public static class CudaBenchmark
 
     private static void MeasureLlama(double readRate, double productRate, bool detail)
     {
-        LlamaShape shape = LlamaShape.Llama8B with { WeightType = _type };
+        LlamaShape shape = LlamaShape.Llama8B;
         using CudaBackend backend = new(options: _options);
         long start = Stopwatch.GetTimestamp();
         LlamaShapedModel model = new(backend, shape, MaxContext);
@@ -164,7 +161,7 @@ public static class CudaBenchmark
 
     private static void MeasureQwen(double readRate, double productRate, bool detail)
     {
-        LlamaShape shape = LlamaShape.Qwen06B with { WeightType = _type };
+        LlamaShape shape = LlamaShape.Qwen06B;
         using CudaBackend backend = new(options: _options);
         LlamaShapedModel model = new(backend, shape, MaxContext);
         StepRunner runner = new(backend, model, new StepLimits(8192, 64, BlockSize, MaxContext / BlockSize), cachedTokens: 60_000);

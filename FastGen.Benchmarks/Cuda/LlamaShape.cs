@@ -10,9 +10,6 @@ internal sealed record LlamaShape(string Name, int Layers, int Hidden, int Mlp, 
 
     public static LlamaShape Qwen06B { get; } = new("Qwen3-0.6B", 28, 1024, 3072, 16, 8, 128, 151936, NormedHeads: true, TiedHead: true);
 
-    /// <summary>The type of the weights, of two bytes.</summary>
-    public DType WeightType { get; init; } = DType.BF16;
-
     public ModelShape Model(int maxContext) => new()
     {
         Layers = Layers,
@@ -23,7 +20,7 @@ internal sealed record LlamaShape(string Name, int Layers, int Hidden, int Mlp, 
         KvHeads = KvHeads,
         HeadDim = HeadDim,
         MaxContext = maxContext,
-        WeightType = WeightType,
+        WeightType = DType.BF16,
     };
 
     /// <summary>Bytes of weights that one step reads.</summary>
@@ -38,7 +35,7 @@ internal sealed record LlamaShape(string Name, int Layers, int Hidden, int Mlp, 
     public int QkvColumns => (Heads + (2 * KvHeads)) * HeadDim;
 }
 
-/// <summary>A model of a shape with random weights that BF16 holds, made in device memory.</summary>
+/// <summary>A model of a shape with random BF16 weights, made in device memory.</summary>
 internal sealed class LlamaShapedModel : CausalLM
 {
     private const int PatternValues = 16 << 20;
@@ -56,7 +53,7 @@ internal sealed class LlamaShapedModel : CausalLM
         byte[] pattern = Pattern(shape.Hidden);
         Tensor Matrix(int rows, int columns)
         {
-            Tensor matrix = backend.AllocateWeights(shape.WeightType, rows, columns);
+            Tensor matrix = backend.AllocateWeights(DType.BF16, rows, columns);
             int rowsAPiece = pattern.Length / (2 * columns);
             for (int row = 0; row < rows; row += rowsAPiece) backend.Upload(pattern.AsSpan(0, 2 * columns * Math.Min(rowsAPiece, rows - row)), DType.BF16, matrix, row);
             return matrix;

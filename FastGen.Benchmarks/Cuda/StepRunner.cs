@@ -24,7 +24,7 @@ internal sealed class StepRunner
         (_backend, _model, _limits) = (backend, model, limits);
         backend.Prepare(model.Shape, limits);
         int blocks = cachedTokens / limits.BlockSize;
-        _cache = new KvCache(backend, model.Shape, backend.PrecisionFor(model.Shape.WeightType).KvCache, blocks, limits.BlockSize);
+        _cache = new KvCache(backend, model.Shape, DType.BF16, blocks, limits.BlockSize);
         _buffers = new Activations(backend, model.Shape, limits);
         _batches = [new RaggedBatch(limits), new RaggedBatch(limits)];
         _allBlocks = [.. Enumerable.Range(0, blocks)];
