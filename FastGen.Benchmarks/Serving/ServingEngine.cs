@@ -20,9 +20,8 @@ internal readonly record struct StepRecord(double Seconds, int Tokens, int Seque
 internal sealed class ServingEngine : IDisposable
 {
     private readonly Lock _gate = new();
-    private List<StepRecord> _steps = new(1 << 16);
-
     private readonly CudaBackend? _cuda;
+    private List<StepRecord> _steps = new(1 << 16);
 
     private ServingEngine(ObservedBackend backend, CudaBackend? cuda, CausalLM model, EngineOptions options)
     {

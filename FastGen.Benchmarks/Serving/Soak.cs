@@ -54,16 +54,15 @@ internal sealed class Soak : IDisposable
     {
         // What a run allocates once (thread pool, compiled code, tables of the runtime) is there before memory is read.
         await SendAsync(TimeSpan.FromSeconds(Math.Min(10, 15 * _options.Minutes))).ConfigureAwait(false);
-        (long managed, long? device) = Memory();
-        EngineStatistics before = _serving.Engine.Statistics;
+        Memory before = Memory.Now(_serving);
+        EngineStatistics start = _serving.Engine.Statistics;
         Reset();
 
         await SendAsync(TimeSpan.FromMinutes(_options.Minutes)).ConfigureAwait(false);
         EngineStatistics after = await RestAsync().ConfigureAwait(false);
-        Report(before, after);
+        Report(start, after);
         Reset();
-        (long managedAfter, long? deviceAfter) = Memory();
-        return Judge(after, managed, managedAfter, device, deviceAfter) ? 0 : 1;
+        return Judge(after, before, Memory.Now(_serving)) ? 0 : 1;
     }
 
     // What a step in flight holds is free once it was collected, which may be after the last request ended.
@@ -184,13 +183,6 @@ internal sealed class Soak : IDisposable
         }
     }
 
-    private (long Managed, long? Device) Memory()
-    {
-        GC.Collect(2, GCCollectionMode.Forced, blocking: true, compacting: true);
-        GC.WaitForPendingFinalizers();
-        return (GC.GetTotalMemory(forceFullCollection: true), _serving.DeviceBytes);
-    }
-
     private void Report(EngineStatistics before, EngineStatistics after)
     {
         double[] first = [.. _firstTokens.Order()];
@@ -203,7 +195,7 @@ internal sealed class Soak : IDisposable
             """));
     }
 
-    private bool Judge(EngineStatistics after, long managed, long managedAfter, long? device, long? deviceAfter)
+    private bool Judge(EngineStatistics after, Memory before, Memory now)
     {
         const long ManagedSlack = 2 << 20, DeviceSlack = 16 << 20;
         (bool Holds, string Words)[] judgements =
@@ -212,11 +204,26 @@ internal sealed class Soak : IDisposable
             (_open == 0, $"no request is open ({_open})"),
             (after is { RunningRequests: 0, WaitingRequests: 0 }, $"the engine runs and keeps none ({after.RunningRequests} and {after.WaitingRequests})"),
             (after.UsedBlocks == 0, $"all blocks are free ({after.UsedBlocks} in use)"),
-            (managedAfter - managed < ManagedSlack, $"managed memory is back: {managed / 1048576.0:F2} MiB before, {managedAfter / 1048576.0:F2} after"),
-            (device is null || deviceAfter - device < DeviceSlack, device is null ? "no device memory" : $"device memory is back: {device / 1048576.0:F2} MiB allocated before, {deviceAfter / 1048576.0:F2} after"),
+            (now.Managed - before.Managed < ManagedSlack, $"managed memory is back: {before.Managed / 1048576.0:F2} MiB before, {now.Managed / 1048576.0:F2} after"),
+            .. now.Allocated is null ? ReadOnlySpan<(bool, string)>.Empty :
+            [
+                (now.Allocated - before.Allocated < DeviceSlack, $"device memory is back: {before.Allocated / 1048576.0:F2} MiB allocated before, {now.Allocated / 1048576.0:F2} after"),
+                (before.Free - now.Free < DeviceSlack, $"no less of it is free, others' use included: {before.Free / 1048576.0:F2} MiB before, {now.Free / 1048576.0:F2} after"),
+            ],
         ];
         foreach ((bool holds, string words) in judgements) Console.WriteLine($"{(holds ? "ok    " : "FAILED")}    {words}");
         foreach (string wrong in _wrong.Take(10)) Console.WriteLine(wrong);
         return Array.TrueForAll(judgements, judgement => judgement.Holds);
+    }
+
+    /// <summary>Bytes of managed memory, allocated on the device (null on the CPU), and left for a cache by all programs together.</summary>
+    private readonly record struct Memory(long Managed, long? Allocated, long Free)
+    {
+        public static Memory Now(ServingEngine serving)
+        {
+            GC.Collect(2, GCCollectionMode.Forced, blocking: true, compacting: true);
+            GC.WaitForPendingFinalizers();
+            return new Memory(GC.GetTotalMemory(forceFullCollection: true), serving.DeviceBytes, serving.Backend.DefaultCacheBytes);
+        }
     }
 }
