@@ -29,6 +29,9 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
     private DType _stored;
     private TransformersErrors? _recorded;
 
+    // What misses the kit's bound, but not by more than 16-bit arithmetic explains. A test with one of these is skipped: it neither passes nor fails.
+    private readonly List<string> _excused = [];
+
     public static IEnumerable<TestFixtureData> Fixtures() =>
         from name in ConformanceKit.Folders("models")
         where name is null || File.Exists(Path.Combine(ConformanceKit.Root!, "models", name, "expected.json"))
@@ -74,6 +77,9 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
         _recorded = TransformersErrors.Of(_path, _harness.Model.Shape.WeightType);
     }
 
+    [SetUp]
+    public void Begin() => _excused.Clear();
+
     [OneTimeTearDown]
     public void Free()
     {
@@ -86,6 +92,7 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
     {
         string misses = FindConvention();
         Assert.That(_golden, Is.Not.Null, misses);
+        SkipIfExcused();
     }
 
     [Test]
@@ -104,21 +111,25 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
     }
 
     [Test]
-    public void Forward_PromptInTwoChunks_GivesTheSame() => Assert.Multiple(() =>
+    public void Forward_PromptInTwoChunks_GivesTheSame()
     {
-        for (int i = 0; i < _cases.Count; i++)
+        Assert.Multiple(() =>
         {
-            GoldenCase golden = _cases[i];
-            int length = golden.Prompt.Length;
-            if (backend.IsSlow && length > SplitEverywhere) continue;
-            float[][] whole = _harness.Prompt(golden.Prompt, golden.Logits.Length);
-            foreach (int first in length > SplitEverywhere || backend.IsSlow ? SampleSplits.Where(first => first < length) : Enumerable.Range(1, length - 1))
+            for (int i = 0; i < _cases.Count; i++)
             {
-                float[][] parts = _harness.Prompt(golden.Prompt, golden.Logits.Length, first, length - first);
-                AssertSame(parts, whole, BetweenRuns(_recorded?.Prompt[i]), $"{Subject}, {length} tokens as {first} + {length - first}", golden);
+                GoldenCase golden = _cases[i];
+                int length = golden.Prompt.Length;
+                if (backend.IsSlow && length > SplitEverywhere) continue;
+                float[][] whole = _harness.Prompt(golden.Prompt, golden.Logits.Length);
+                foreach (int first in length > SplitEverywhere || backend.IsSlow ? SampleSplits.Where(first => first < length) : Enumerable.Range(1, length - 1))
+                {
+                    float[][] parts = _harness.Prompt(golden.Prompt, golden.Logits.Length, first, length - first);
+                    AssertSame(parts, whole, BetweenRuns(_recorded?.Prompt[i]), $"{Subject}, {length} tokens as {first} + {length - first}", golden);
+                }
             }
-        }
-    });
+        });
+        SkipIfExcused();
+    }
 
     [Test]
     public void Forward_AmongOthers_GivesTheSameAsAlone()
@@ -128,13 +139,20 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
         {
             for (int i = 0; i < alone.Length; i++) AssertSame(together[i], alone[i], BetweenRuns(_recorded?.Path[i]), $"{Subject}, case {i} among others");
         });
+        SkipIfExcused();
+    }
+
+    private void SkipIfExcused()
+    {
+        if (_excused.Count > 0) Assert.Ignore(string.Join(Environment.NewLine, _excused));
     }
 
     // Two runs that are each as far from exact as transformers' own arithmetic of that type, or as the kit allows, lie at most twice as far apart.
     private static double BetweenRuns(double? recorded) => Math.Clamp(2 * recorded ?? 0, HalfBound, 2 * HalfBound);
 
-    // The same bits where the backend promises them, else within what its arithmetic may differ by; of a prompt, or with another choice at a near tie between experts.
-    private void AssertSame(float[][] actual, float[][] expected, double halfBound, string what, GoldenCase? prompt = null)
+    // The same bits where the backend promises them, else within the kit's bound. Excused up to `excusable`, and where a prompt's logits are those of the other choice at a near
+    // tie between experts.
+    private void AssertSame(float[][] actual, float[][] expected, double excusable, string what, GoldenCase? prompt = null)
     {
         if (backend.IsExact)
         {
@@ -142,10 +160,12 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
             return;
         }
         float[] values = [.. actual.SelectMany(row => row)];
-        double error = RelativeError(values, [.. expected.SelectMany(row => row)]), bound = ComputesInF32 ? 1e-4 : halfBound;
+        double error = RelativeError(values, [.. expected.SelectMany(row => row)]), bound = ComputesInF32 ? 1e-4 : HalfBound;
         if (error > HalfBound / 4) TestContext.Out.WriteLine($"{what}: differs by {error:E2}");
-        if (error >= bound && prompt is not null && MeetsOtherChoice(values, ModelConfig.Read(Path.Combine(_path, "config.json")), prompt, halfBound)) return;
-        Assert.That(error, Is.LessThan(bound), what);
+        bool isExcused = error >= bound && !ComputesInF32
+            && (error < excusable || (prompt is not null && MeetsOtherChoice(values, ModelConfig.Read(Path.Combine(_path, "config.json")), prompt, excusable)));
+        if (isExcused) _excused.Add($"{what}: differs by {error:E2}, where the kit allows {HalfBound}.");
+        else Assert.That(error, Is.LessThan(bound), what);
     }
 
     private string Subject => $"{folder}{(type is null ? "" : $" as {type}")} on {backend}";
@@ -165,26 +185,37 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
     {
         if (_golden is not null) return "";
         ModelConfig config = ModelConfig.Read(Path.Combine(_path, "config.json"));
-        List<string> misses = [];
+        List<string> misses = [], leastExcused = [];
+        string met = "";
         foreach (GoldenConvention convention in GoldenConvention.All)
         {
             if (convention.Apply(config, _stored) is not { } applied) continue;
             ModelHarness harness = ReferenceEquals(applied, config) ? _harness : Harness(applied);
-            if (Miss(harness, applied) is not { } miss)
+            List<string> excused = [];
+            string? miss = Miss(harness, applied, excused);
+            // One that needs no excuse comes before those that do.
+            if (miss is null && (_golden is null || excused.Count < leastExcused.Count))
             {
-                _golden = harness;
-                TestContext.Out.WriteLine($"{Subject}: goldens met {convention.Name}.");
-                return "";
+                if (_golden != _harness) _golden?.Dispose();
+                (_golden, leastExcused, met) = (harness, excused, convention.Name);
+                if (excused.Count == 0) break;
+                continue;
             }
-            misses.Add($"{Subject}, {convention.Name}: {miss}");
+            if (miss is not null) misses.Add($"{Subject}, {convention.Name}: {miss}");
             if (harness != _harness) harness.Dispose();
+        }
+        if (_golden is not null)
+        {
+            TestContext.Out.WriteLine($"{Subject}: goldens met {met}.");
+            _excused.AddRange(leastExcused.Select(excuse => $"{Subject}: {excuse}"));
+            return "";
         }
         return string.Join(Environment.NewLine, misses);
     }
 
-    // What is wrong with the logits; null where they are within the kit's bounds, or, in 16-bit arithmetic, no further from them than transformers' own of that type,
-    // or within the bounds with a near tie between experts turned the other way.
-    private string? Miss(ModelHarness harness, ModelConfig config)
+    // What is wrong with the logits; null where they are within the kit's bounds. Excused, in 16-bit arithmetic, where they are no further from them than transformers' own of
+    // that type, or within the bounds with a near tie between experts turned the other way.
+    private string? Miss(ModelHarness harness, ModelConfig config, List<string> excused)
     {
         List<string> misses = [];
         for (int i = 0; i < _cases.Count; i++)
@@ -194,9 +225,11 @@ public sealed class ModelGoldenTests(string? folder, TestBackend backend, DType?
             float[] expected = [.. golden.Logits.SelectMany(row => row)];
             (double error, double bound) = ComputesInF32
                 ? (LargestError(actual, expected) / expected.Max(MathF.Abs), 2e-3)
-                : (RelativeError(actual, expected), Math.Max(HalfBound, _recorded?.Prompt[i] ?? 0));
+                : (RelativeError(actual, expected), HalfBound);
             if (!ComputesInF32) TestContext.Out.WriteLine($"{Subject}, prompt of {golden.Prompt.Length}: relative error {error:E2}");
-            if (!(error < bound) && !MeetsOtherChoice(actual, config, golden, HalfBound)) misses.Add($"the logits of the prompt of {golden.Prompt.Length} are off by {error:E2} (bound {bound:E1})");
+            if (error < bound) continue;
+            bool isExcused = !ComputesInF32 && (error < _recorded?.Prompt[i] || MeetsOtherChoice(actual, config, golden, HalfBound));
+            (isExcused ? excused : misses).Add($"the logits of the prompt of {golden.Prompt.Length} are off by {error:E2} (bound {bound:E0})");
         }
         return misses.Count == 0 ? null : string.Join("; ", misses);
     }
