@@ -73,21 +73,14 @@ public sealed class HalfRangeTests
     [TestCase(65520, false)]
     public void Load_AsHalf_RefusesWhatRoundsToInfinity(float value, bool fits)
     {
-        string folder = Directory.CreateTempSubdirectory("fastgen").FullName;
-        try
+        using TemporaryFolder folder = new();
+        TinyLlama.Write(folder.Path, tensors => tensors.Single(tensor => tensor.Name == "model.layers.1.mlp.up_proj.weight").Values[^1] = value);
+        foreach (Func<IBackend> create in Processors)
         {
-            TinyLlama.Write(folder, tensors => tensors.Single(tensor => tensor.Name == "model.layers.1.mlp.up_proj.weight").Values[^1] = value);
-            foreach (Func<IBackend> create in Processors)
-            {
-                using IBackend half = create(), single = create();
-                Assert.That(() => ModelLoader.Load(folder, single), Throws.Nothing);
-                if (fits) Assert.That(() => ModelLoader.Load(folder, half, new ModelLoadOptions { WeightType = DType.F16 }), Throws.Nothing);
-                else Assert.That(() => ModelLoader.Load(folder, half, new ModelLoadOptions { WeightType = DType.F16 }), Throws.TypeOf<ModelLoadException>().With.Message.Contains("layers.1.mlp.up_proj.weight").And.Message.Contains("65520").And.Message.Contains("F32"));
-            }
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
+            using IBackend half = create(), single = create();
+            Assert.That(() => ModelLoader.Load(folder.Path, single), Throws.Nothing);
+            if (fits) Assert.That(() => ModelLoader.Load(folder.Path, half, new ModelLoadOptions { WeightType = DType.F16 }), Throws.Nothing);
+            else Assert.That(() => ModelLoader.Load(folder.Path, half, new ModelLoadOptions { WeightType = DType.F16 }), Throws.TypeOf<ModelLoadException>().With.Message.Contains("layers.1.mlp.up_proj.weight").And.Message.Contains("65520").And.Message.Contains("F32"));
         }
     }
 
@@ -96,26 +89,19 @@ public sealed class HalfRangeTests
     {
         const int rows = 2053, columns = 513;
         float[] values = [.. Enumerable.Range(0, rows * columns).Select(i => (float)(i % 2039))];
-        string folder = Directory.CreateTempSubdirectory("fastgen").FullName;
-        try
+        using TemporaryFolder folder = new();
+        Assert.That(Load(), Is.EqualTo(values));
+        for (int place = (values.Length / 2) - 3; place <= (values.Length / 2) + 3; place++)
         {
-            Assert.That(Load(), Is.EqualTo(values));
-            for (int place = (values.Length / 2) - 3; place <= (values.Length / 2) + 3; place++)
-            {
-                (float kept, values[place]) = (values[place], -70000);
-                Assert.That(Load, Throws.TypeOf<ModelLoadException>().With.Message.Contains("-70000"));
-                values[place] = kept;
-            }
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
+            (float kept, values[place]) = (values[place], -70000);
+            Assert.That(Load, Throws.TypeOf<ModelLoadException>().With.Message.Contains("-70000"));
+            values[place] = kept;
         }
 
         float[] Load()
         {
-            SafetensorsWriter.Write(Path.Combine(folder, "model.safetensors"), ("weight", [rows, columns], values));
-            using SafetensorsCheckpoint checkpoint = SafetensorsCheckpoint.Open(folder);
+            SafetensorsWriter.Write(Path.Combine(folder.Path, "model.safetensors"), ("weight", [rows, columns], values));
+            using SafetensorsCheckpoint checkpoint = SafetensorsCheckpoint.Open(folder.Path);
             using ReferenceBackend backend = new();
             using WeightLoader loader = new(checkpoint, backend, DType.F16);
             Tensor matrix = loader.LoadMatrix([RowSpan.All("weight", rows)], columns);
