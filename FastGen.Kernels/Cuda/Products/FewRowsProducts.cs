@@ -6,7 +6,6 @@ namespace FastGen.Kernels.Cuda.Products;
 /// <summary>Products of 2 to 8 rows on Hopper, where that is faster than skinny.cu: few_rows.cu.</summary>
 internal sealed class FewRowsProducts(CudaDevice device, KernelLibrary kernels, int maxRows)
 {
-    private const int ChunkColumns = 32;
     private const int MostColumns = 4096;
 
     // Up to so many columns the norm costs less in the kernel than before it: its input and its factors fit the registers beside each other.
@@ -17,7 +16,7 @@ internal sealed class FewRowsProducts(CudaDevice device, KernelLibrary kernels, 
 
     /// <summary>Whether the kernel serves and suits this product.</summary>
     public bool Suits(int rows, Tensor weight) =>
-        kernels.UsesHopperInstructions && rows > 1 && rows <= maxRows && weight.Type != DType.F32 && weight.Columns % ChunkColumns == 0
+        kernels.UsesHopperInstructions && rows > 1 && rows <= Math.Min(maxRows, FewRowsTile.InputRows) && weight.Type != DType.F32 && weight.Columns % FewRowsTile.ChunkColumns == 0
             && weight.Columns <= (weight.Rows > weight.Columns ? MostColumns : SmallColumns);
 
     /// <summary>Whether the norm before the product is computed in its kernel.</summary>

@@ -6,10 +6,14 @@ internal readonly record struct FewRowsTile(int Piece, int Stages, int Ctas)
     /// <summary>Warps that multiply.</summary>
     public const int Warps = 16;
 
-    private const int ChunkColumns = 32;
+    /// <summary>Columns of a chunk, of which the input has a whole number.</summary>
+    public const int ChunkColumns = 32;
+
+    /// <summary>Rows of the input that the kernel takes.</summary>
+    public const int InputRows = 8;
+
     private const int ChunkBytes = 64;
     private const int TileRows = 16;
-    private const int InputRows = 8;
     private const int SumBytes = 2 * Warps * TileRows * InputRows * sizeof(float);
     private const int MostPiece = 32;
     private const int MostWholePiece = 48;

@@ -16,7 +16,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
 
     private readonly CublasProducts _cublas = new(device, scratch, choices);
     private readonly GemvProducts _gemv = new(device, kernels);
-    private readonly FewRowsProducts _fewRows = new(device, kernels, options.Deterministic ? 0 : options.FewRows);
+    private readonly FewRowsProducts _fewRows = new(device, kernels, options.FewRows);
     private readonly SkinnyProducts _skinny = new(device, kernels, options.Deterministic ? DeterministicRows : options.SkinnyRows);
     private readonly GemmProducts _gemm = new(device, kernels, options.LeastTileUse);
     private readonly Dictionary<(nint Data, DType Type), Tensor> _biases = [];
@@ -37,7 +37,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>output = activation(norm(input) · weightᵀ + bias), added to what output holds when <paramref name="accumulate"/>.</summary>
     public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool accumulate)
     {
-        if (TryFewRows(output, input, weights, activation, gated: false, accumulate) || (!IsDeterministic && TryGemv(output, input, weights, activation, gated: false, accumulate))) return;
+        if (TryRowProduct(output, input, weights, activation, gated: false, accumulate)) return;
         if (ServedBySkinny(input.Rows, weights.Weight))
         {
             RunSkinny(output, Prepared(input, weights.Weight.Type), weights, activation, gated: false, accumulate);
@@ -66,7 +66,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>output = activation(g) ⊙ u, where [g | u] = norm(input) · gateUpᵀ + bias.</summary>
     public void Gated(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation)
     {
-        if (TryFewRows(output, input, gateUp, activation, gated: true, accumulate: false) || (!IsDeterministic && TryGemv(output, input, gateUp, activation, gated: true, accumulate: false))) return;
+        if (TryRowProduct(output, input, gateUp, activation, gated: true, accumulate: false)) return;
         if (ServedBySkinny(input.Rows, gateUp.Weight) && output.Columns % 8 == 0)
         {
             RunSkinny(output, Prepared(input, gateUp.Weight.Type), gateUp, activation, gated: true, accumulate: false);
@@ -133,21 +133,20 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
 
     public void Dispose() => _cublas.Dispose();
 
-    // With the norm in the kernel where it has it, else with one before.
-    private bool TryGemv(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    // Of few rows, with the norm in the kernel where it has it, else with one before.
+    private bool TryRowProduct(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
+        if (IsDeterministic) return false;
         Tensor weight = weights.Weight;
+        if (_fewRows.Suits(input.Rows.Rows, weight))
+        {
+            _fewRows.Run(output, FewRowsProducts.FusesNorm(input) ? input : new LinearInput(Prepared(input, weight.Type)), weights, activation, gated, accumulate);
+            return true;
+        }
         if (input.Rows.Rows > GemvRows && ServedBySkinny(input.Rows, weight)) return false;
         bool fused = _gemv.Serves(input, weight);
         if (!fused && (input.Norm is null || !_gemv.Serves(new LinearInput(input.Rows), weight))) return false;
         _gemv.Run(output, fused ? input : new LinearInput(Prepared(input, weight.Type)), weights, activation, gated, accumulate);
-        return true;
-    }
-
-    private bool TryFewRows(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
-    {
-        if (!_fewRows.Suits(input.Rows.Rows, weights.Weight)) return false;
-        _fewRows.Run(output, FewRowsProducts.FusesNorm(input) ? input : new LinearInput(Prepared(input, weights.Weight.Type)), weights, activation, gated, accumulate);
         return true;
     }
 
