@@ -15,8 +15,8 @@ public readonly record struct CalibrationPoint(int Tokens, TimeSpan Duration)
 }
 
 /// <summary>
-/// Measures steps of growing size, some decodes beside a prompt's chunk (of several prompts, where one is no longer than that), and chooses token budgets from the curve (the choice that DeepSpeed-FastGen leaves to its
-/// user). Larger steps give more tokens a second, but every running request waits a whole step for its next token. So there are three: while tokens are read as they come,
+/// Measures steps of growing size, some decodes beside a prompt's chunk (or, beyond the longest context, chunks of several prompts), and chooses token budgets from
+/// the curve (the choice that DeepSpeed-FastGen leaves to its user). Larger steps give more tokens a second, but every running request waits a whole step for its next token. So there are three: while tokens are read as they come,
 /// the smallest measured size that reaches 90 % of the best throughput, or where many prompts wait the smallest that reaches 98 %, but none that takes longer than
 /// 26 ms; else the largest that takes no longer than 52 ms, as long as it reaches 97 %: the fewer steps, the less often decodes read their contexts.
 /// None is below the one before, whatever that takes.
@@ -201,10 +201,16 @@ public sealed class TokenBudgetCalibration
         int[] ids = [.. Enumerable.Range(0, tokens).Select(i => (int)(i * 7919L % vocabulary))], blocks = new int[batch.Limits.BlocksPerSequence];
         int prompt = tokens - decodes, chunks = (prompt + maxContext - 1) / maxContext;
         batch.Clear();
-        for (int slot = 0; slot < decodes + chunks; slot++)
+        for (int slot = 0; slot < decodes; slot++) Add(slot, ids.AsSpan(slot, 1));
+        for (int chunk = 0, begin = decodes; chunk < chunks; chunk++)
         {
-            int chunk = slot - decodes;
-            ReadOnlySpan<int> own = chunk < 0 ? ids.AsSpan(slot, 1) : ids.AsSpan()[(decodes + (int)((long)prompt * chunk / chunks))..(decodes + (int)((long)prompt * (chunk + 1) / chunks))];
+            int end = decodes + (int)((long)prompt * (chunk + 1) / chunks);
+            Add(decodes + chunk, ids.AsSpan(begin, end - begin));
+            begin = end;
+        }
+
+        void Add(int slot, ReadOnlySpan<int> own)
+        {
             int position = Math.Clamp(Context - (own.Length / 2), 0, maxContext - own.Length);
             batch.SetSampling(slot, (draws && slot % 2 == 1 ? Drawing : SamplingParameters.Greedy).ForSlot(0, position + own.Length));
             batch.AddSequence(slot, own, position, blocks);
