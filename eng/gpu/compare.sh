@@ -3,7 +3,7 @@
 # usage: compare.sh RESULTS [LOADS]       LOADS: a file of loads (default: peers/loads.jsonl beside this script), or points as for `serve --points`
 #   SHAPE (llama3-8b), OURS_LIMIT (240), PEER_LIMIT (300): seconds; past the second, counted after its imports, a peer starts no further load;
 #   VLLM_LIMIT, DEEPSPEED_LIMIT, TRANSFORMERS_LIMIT: for one of them
-#   CONTEXT (8192): tokens of the longest request, where the shape allows so many
+#   CONTEXT (8192): tokens of the longest request for us and vLLM, where the shape allows so many; the others take the shape's
 #   PEERS (vllm deepspeed transformers): who is compared; OFFLINE=1: afterwards batches that come at once, of ours and vLLM (40 s each more)
 #   VLLM_PYTHONPATH, DEEPSPEED_PYTHONPATH (and DS_PREBUILT), TRANSFORMERS_PYTHONPATH: folders of packages where they are not installed;
 #   a peer whose package cannot be found is left out. PYTHON (python3).
