@@ -4,7 +4,7 @@ using System.Text.Json;
 namespace FastGen.Benchmarks.Serving;
 
 /// <summary>
-/// Batches that are there at once, through the engine, as peers' offline benchmarks send them: decodes after all have their first token, prompts to their first
+/// Batches that are there at once, through the engine, as peers' offline benchmarks send them: decodes while all generate, prompts to their first
 /// token, and requests from end to end. The best of a few.
 /// </summary>
 internal sealed class OfflineBatches(LoadGenerator generator, ResultFiles files, int longestRequest, int sequences, int seed)
@@ -45,8 +45,8 @@ internal sealed class OfflineBatches(LoadGenerator generator, ResultFiles files,
 
     private static double DecodeRate(IReadOnlyList<MeasuredRequest> requests)
     {
-        double allStarted = requests.Max(request => request.TokenTimes[0]), last = requests.Max(request => request.TokenTimes[^1]);
-        return requests.Sum(request => request.TokenTimes.Count(time => time > allStarted)) / (last - allStarted);
+        double started = requests.Max(request => request.TokenTimes[0]), ended = requests.Min(request => request.TokenTimes[^1]);
+        return requests.Sum(request => request.TokenTimes.Count(time => time > started && time <= ended)) / (ended - started);
     }
 
     private void Print(string name, double rate, string unit, Action<Utf8JsonWriter> write)

@@ -18,8 +18,8 @@ public readonly record struct CalibrationPoint(int Tokens, TimeSpan Duration)
 /// Measures steps of growing size, some decodes beside a prompt's chunk (or, beyond the longest context, chunks of several prompts), and chooses token budgets from
 /// the curve (the choice that DeepSpeed-FastGen leaves to its user). Larger steps give more tokens a second, but every running request waits a whole step for its next token. So there are three: while tokens are read as they come,
 /// the smallest measured size that reaches 90 % of the best throughput, or where many prompts wait the smallest that reaches 98 %, but none that takes longer than
-/// 26 ms; else the largest that takes no longer than 52 ms, as long as it reaches 97 %: the fewer steps, the less often decodes read their contexts.
-/// None is below the one before, whatever that takes.
+/// 26 ms; else the largest that takes no longer than 52 ms, as long as it reaches 97 %: the fewer steps, the less often decodes read their contexts. Where none does,
+/// the smallest that reaches 97 %: who waits for whole results does not wait for a step. None is below the one before, whatever that takes.
 /// </summary>
 /// <remarks>
 /// Sizes take turns, so that another load on the machine meets all alike. Such a load only ever adds time: a size counts with the lower quartile
@@ -40,7 +40,11 @@ public sealed class TokenBudgetCalibration
 
     private const int MostWithoutGain = 3;
 
-    private static readonly TimeSpan ShortStep = TimeSpan.FromMilliseconds(26), LongStep = TimeSpan.FromMilliseconds(52), LongestStep = TimeSpan.FromMilliseconds(100);
+    /// <summary>Growth of throughput that a size beyond <see cref="LongestStep"/> should bring, lest the next one is not tried: experts of a mixture have few of a step's rows each.</summary>
+    private const double GainOfLongSteps = 1.03;
+
+    /// <summary>The longest while tokens are read as they come, of any kind, and at all.</summary>
+    private static readonly TimeSpan ShortStep = TimeSpan.FromMilliseconds(26), LongStep = TimeSpan.FromMilliseconds(52), LongestStep = TimeSpan.FromMilliseconds(100), LimitOfSteps = TimeSpan.FromMilliseconds(200);
 
     /// <summary>Time spent on steps after which no further turn begins: of the first turns, and of those that only steady the figures, so that a small model loads at once.</summary>
     private static readonly TimeSpan LongestMeasurement = TimeSpan.FromSeconds(2), LongestRefinement = TimeSpan.FromMilliseconds(250);
@@ -56,13 +60,13 @@ public sealed class TokenBudgetCalibration
     private TokenBudgetCalibration(CalibrationPoint[] curve)
     {
         _curve = curve;
+        // Who reads tokens as they come does not wait for what only longer steps gain.
+        CalibrationPoint[] streaming = [.. curve.TakeWhile((_, i) => i == 0 || curve[i - 1].Duration <= LongestStep)];
         double best = curve.Max(point => point.TokensPerSecond);
-        int SmallestReaching(double share) => curve.First(point => point.TokensPerSecond >= share * best).Tokens;
-        // A size between two measured ones may take as long as the larger: products of a GPU come in tiles of rows.
-        CalibrationPoint Largest(TimeSpan duration, double share) => curve.LastOrDefault(point => point.Duration <= duration && point.TokensPerSecond >= share * best, curve[0]);
-        StreamingTokenBudget = SmallestReaching(StreamingShare);
-        BacklogTokenBudget = Math.Max(StreamingTokenBudget, Math.Min(SmallestReaching(BacklogShare), Largest(ShortStep, share: 0).Tokens));
-        ThroughputTokenBudget = Math.Max(BacklogTokenBudget, Largest(LongStep, ThroughputShare).Tokens);
+        StreamingTokenBudget = SmallestReaching(StreamingShare, streaming);
+        BacklogTokenBudget = Math.Max(StreamingTokenBudget, Math.Min(SmallestReaching(BacklogShare, streaming), streaming.LastOrDefault(point => point.Duration <= ShortStep, curve[0]).Tokens));
+        CalibrationPoint[] largeEnough = [.. curve.Where(point => point.TokensPerSecond >= ThroughputShare * best)];
+        ThroughputTokenBudget = Math.Max(BacklogTokenBudget, largeEnough.LastOrDefault(point => point.Duration <= LongStep, largeEnough[0]).Tokens);
     }
 
     /// <summary>What was measured, by growing size.</summary>
@@ -151,7 +155,7 @@ public sealed class TokenBudgetCalibration
             foreach (TimeSpan time in measured) spent += time;
             double rate = size / measured.Min().TotalSeconds;
             withoutGain = rate < LeastGain * best ? withoutGain + 1 : 0;
-            if (measured.Min() > LongestStep || withoutGain == MostWithoutGain) break;
+            if (measured.Min() > LimitOfSteps || (measured.Min() > LongestStep && (sizes.Count == 1 || rate < GainOfLongSteps * best)) || withoutGain == MostWithoutGain) break;
             best = Math.Max(best, rate);
         }
         for (int turn = 2; turn < MostTurns && spent < (turn < LeastTurns ? LongestMeasurement : LongestRefinement); turn++)
@@ -164,6 +168,13 @@ public sealed class TokenBudgetCalibration
             }
         }
         return new TokenBudgetCalibration(Monotone([.. sizes.Select((size, i) => new CalibrationPoint(size, LowerQuartile(times[i])))]));
+    }
+
+    // A size between two measured ones may take as long as the larger: products of a GPU come in tiles of rows.
+    private static int SmallestReaching(double share, CalibrationPoint[] points)
+    {
+        double best = points.Max(point => point.TokensPerSecond);
+        return points.First(point => point.TokensPerSecond >= share * best).Tokens;
     }
 
     // 64, 128, and from there two to each doubling: 192, 256, 384, 512, …

@@ -23,6 +23,28 @@ public sealed class TokenBudgetCalibrationTests
     }
 
     [Test]
+    public void Measure_MixtureOfExperts_WholeResultsTakeTheLongStepsThatGain()
+    {
+        // Milliseconds of a step that reads all experts in 24 ms and fills their tiles the better, the more rows there are.
+        TokenBudgetCalibration calibration = Calibrate(8192, tokens => 18 + (6 * (1 - Math.Exp(-tokens / 64.0))) + (tokens / 24.0));
+        Assert.That(calibration.Curve[^1].Duration.TotalMilliseconds, Is.InRange(200, 320), calibration.ToString());
+        Assert.That(calibration.ThroughputTokenBudget, Is.InRange(2048, 6144), calibration.ToString());
+        Assert.That(calibration.DurationOf(calibration.StreamingTokenBudget).TotalMilliseconds, Is.LessThan(100), calibration.ToString());
+    }
+
+    [Test]
+    public void Measure_SlowDevice_TriesNoStepsThatOnlyTakeLonger()
+    {
+        List<int> sizes = [];
+        TokenBudgetCalibration.Measure(8192, tokens =>
+        {
+            sizes.Add(tokens);
+            return TimeSpan.FromMilliseconds(tokens * 1.7);
+        });
+        Assert.That(sizes.Max(), Is.EqualTo(64), "It takes 109 ms; more tokens gain nothing.");
+    }
+
+    [Test]
     public void Measure_SmallModel_StopsWhereMoreTokensGainNothing()
     {
         List<int> sizes = [];

@@ -109,9 +109,9 @@ def elapsed(requests):
 
 
 def decode_rate(requests):
-    """Tokens a second once all have their first."""
-    started, last = max(r.times[0] for r in requests), max(r.times[-1] for r in requests)
-    return sum(time > started for r in requests for time in r.times) / (last - started)
+    """Tokens a second while all generate: from the last one's first token to the end of the one that ends first."""
+    started, ended = max(r.times[0] for r in requests), min(r.times[-1] for r in requests)
+    return sum(started < time <= ended for r in requests for time in r.times) / (ended - started)
 
 
 class Results:
