@@ -16,9 +16,10 @@ internal sealed class OfflineBatches(LoadGenerator generator, ResultFiles files,
     // A prompt as long as the context leaves this many tokens, for every engine.
     private const int Margin = 8;
 
-    public void Run()
+    /// <summary>Runs them all, or of the decodes only those of <paramref name="decodes"/> sequences.</summary>
+    public void Run(IReadOnlyList<int>? decodes)
     {
-        foreach ((int batch, int context) in Decodes.Where(each => each.Batch <= sequences && each.Context + 128 <= longestRequest))
+        foreach ((int batch, int context) in Decodes.Where(each => each.Batch <= sequences && each.Context + 128 <= longestRequest && decodes?.Contains(each.Batch) != false))
         {
             Print($"decode of {batch}, context {context}", Best(2, batch, context, 128, DecodeRate), "tok/s", json => Write(json, "decode", ("batch", batch), ("context", context)));
         }

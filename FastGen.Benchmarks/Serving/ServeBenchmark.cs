@@ -88,7 +88,7 @@ internal static class ServeBenchmark
             files.Add(run);
             runs.Add(run);
         }
-        if (options.Offline) new OfflineBatches(generator, files, serving.LongestRequest, options.Sequences ?? 64, options.Seed).Run();
+        if (options.Offline) new OfflineBatches(generator, files, serving.LongestRequest, options.Sequences ?? 64, options.Seed).Run(options.Decodes);
         return runs;
     }
 

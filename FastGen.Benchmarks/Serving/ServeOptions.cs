@@ -39,6 +39,7 @@ internal sealed record ServeOptions
                                or PROMPT,OUTPUT@CLIENTS,CLIENTS;PROMPT,OUTPUT@…
           --loads FILE         closed: exactly these requests, as lengths writes them and peers send them
           --offline on|off     closed: afterwards batches that come at once, as offline benchmarks send them   (off)
+          --decodes A,B,…      offline: decodes of these numbers of sequences only                             (all)
           --rates A,B,…        poisson: requests a second, a point each            (1)
           --requests N         of a point; trace: the first N                      (by the clients; 30 s of a rate; all)
           --trace FILE         CSV or JSON lines, or a file of $FASTGEN_CONFORMANCE/traces
@@ -76,6 +77,9 @@ internal sealed record ServeOptions
 
     /// <summary>Whether offline batches follow the closed loops.</summary>
     public bool Offline { get; init; }
+
+    /// <summary>Numbers of sequences of the offline decodes; null for all.</summary>
+    public IReadOnlyList<int>? Decodes { get; init; }
 
     /// <summary>A file of loads (see <see cref="ServeMode.Lengths"/>), which takes the place of the points.</summary>
     public string? Loads { get; init; }
@@ -161,6 +165,7 @@ internal sealed record ServeOptions
                 "--target-ms" => options with { TargetMilliseconds = [.. value.Split(',').Select(part => Number(name, part))] },
                 "--split-fuse" => options with { SplitFuse = Switch(name, value) },
                 "--offline" => options with { Offline = Switch(name, value) },
+                "--decodes" => options with { Decodes = Integers(name, value) },
                 "--cache-tokens" => options with { CacheTokens = Integer(name, value) },
                 "--sequences" => options with { Sequences = Integer(name, value) },
                 "--context" => options with { Context = Integer(name, value) },

@@ -168,12 +168,15 @@ public sealed partial class CheckedBackend(IBackend inner) : IBackend
         return tensor;
     }
 
-    // A tensor as an operation gets it may have fewer rows than were allocated, and differs in nothing else.
+    private static bool HasColumns(Tensor tensor, Allocation allocation) =>
+        tensor.Columns == allocation.Tensor.Columns || (allocation.Layout == Layout.RowMajor && tensor.Columns > 0 && tensor.Columns < allocation.Tensor.Columns);
+
+    // A tensor as an operation gets it may have fewer rows than were allocated, and where layers of several widths share a buffer fewer columns; it differs in nothing else.
     private Allocation Find(Tensor tensor, string name, [CallerMemberName] string operation = "")
     {
         bool known = _allocations.TryGetValue(tensor.Data, out Allocation allocation);
         Require(known, $"{name} {Shape(tensor)} was not allocated by this backend", operation);
-        bool fits = tensor.Type == allocation.Tensor.Type && tensor.Columns == allocation.Tensor.Columns && tensor.Rows >= 0 && tensor.Rows <= allocation.Tensor.Rows;
+        bool fits = tensor.Type == allocation.Tensor.Type && HasColumns(tensor, allocation) && tensor.Rows >= 0 && tensor.Rows <= allocation.Tensor.Rows;
         Require(fits, $"{name} is given as {Shape(tensor)}, but was allocated as {Shape(allocation.Tensor)}", operation);
         return allocation;
     }

@@ -34,13 +34,13 @@ internal static class RotaryReader
         int dimensions = RotatedDimensions(json, scaling, headDim, defaults);
         string type = scaling?.TextOrNull("rope_type", "type") ?? "default";
         if (scaling is not { } parameters || type == "default") return new RotaryScaling(theta, dimensions);
-        if (dimensions < 4) throw parameters.Wrong(parameters.Has("rope_type") ? "rope_type" : "type", $"default for {dimensions} rotary dimensions");
-
         // Phi-3 called longrope "su" and "yarn" before it had its name.
         if (type is "su" || (type is "yarn" && parameters.Has("long_factor"))) type = "longrope";
         return type switch
         {
             "linear" => new LinearRotaryScaling(theta, dimensions, parameters.Positive("factor")),
+            // Its base grows with the power dimensions / (dimensions - 2).
+            "dynamic" when dimensions < 4 => throw parameters.Wrong(parameters.Has("rope_type") ? "rope_type" : "type", $"another than dynamic for {dimensions} rotary dimensions"),
             "dynamic" => new DynamicRotaryScaling(theta, dimensions, parameters.Positive("factor"), maxContext),
             "llama3" => ReadLlama3(parameters, theta, dimensions, OriginalContext(json, parameters) ?? maxContext),
             "yarn" => ReadYarn(parameters, theta, dimensions, maxContext, OriginalContext(json, parameters) ?? maxContext),

@@ -1,5 +1,4 @@
 using FastGen.Compute;
-using FastGen.Kernels.Reference;
 using FastGen.Models;
 
 namespace FastGen.Tests;
@@ -8,9 +7,6 @@ namespace FastGen.Tests;
 public sealed class RandomModelTests
 {
     private const string Sizes = "\"vocab_size\": 48, \"hidden_size\": 24, \"intermediate_size\": 20, \"num_hidden_layers\": 3, \"num_attention_heads\": 6";
-
-    private const string MixedWidths =
-        "\"model_type\": \"qwen2_moe\", \"num_key_value_heads\": 2, \"max_position_embeddings\": 64, \"num_experts\": 5, \"num_experts_per_tok\": 3, \"moe_intermediate_size\": 12, \"shared_expert_intermediate_size\": 28, \"mlp_only_layers\": [1]";
 
     public static IEnumerable<TestCaseData> Forms()
     {
@@ -23,7 +19,7 @@ public sealed class RandomModelTests
             ("Phi-4-mini, partly rotated", "\"model_type\": \"phi3\", \"head_dim\": 8, \"partial_rotary_factor\": 0.75, \"max_position_embeddings\": 64, \"tie_word_embeddings\": true"),
             ("Qwen, beyond its trained context", "\"model_type\": \"qwen\", \"kv_channels\": 4, \"max_position_embeddings\": 64, \"seq_length\": 16, \"use_dynamic_ntk\": true, \"use_logn_attn\": true"),
             ("Qwen2 with windows on the last layer", "\"model_type\": \"qwen2\", \"num_key_value_heads\": 3, \"max_position_embeddings\": 64, \"use_sliding_window\": true, \"sliding_window\": 8, \"max_window_layers\": 2"),
-            ("Qwen2 MoE with a dense layer", MixedWidths.Replace("28", "20", StringComparison.Ordinal)),
+            ("Qwen2 MoE with a narrower dense layer", "\"model_type\": \"qwen2_moe\", \"num_key_value_heads\": 2, \"max_position_embeddings\": 64, \"num_experts\": 5, \"num_experts_per_tok\": 3, \"moe_intermediate_size\": 12, \"shared_expert_intermediate_size\": 28, \"mlp_only_layers\": [1]"),
             ("Qwen2 MoE, sparse and shared", "\"model_type\": \"qwen2_moe\", \"num_key_value_heads\": 2, \"max_position_embeddings\": 64, \"num_experts\": 5, \"num_experts_per_tok\": 3, \"moe_intermediate_size\": 12, \"shared_expert_intermediate_size\": 28"),
             ("Qwen3 MoE, sparse every other layer", "\"model_type\": \"qwen3_moe\", \"head_dim\": 8, \"num_key_value_heads\": 2, \"max_position_embeddings\": 64, \"num_experts\": 5, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 12, \"decoder_sparse_step\": 2"),
             ("Falcon with ALiBi on six heads", "\"model_type\": \"falcon\", \"alibi\": true, \"multi_query\": false, \"parallel_attn\": false, \"bias\": true, \"max_position_embeddings\": 64"),
@@ -47,14 +43,6 @@ public sealed class RandomModelTests
             Assert.That(harness.Prompt(prompt, 1, 5, 17, 15)[0], Is.EqualTo(whole));
             Assert.That(harness.Prompt(prompt, 1, 36, 1)[0], Is.EqualTo(whole));
         });
-    }
-
-    [Test]
-    public void Forward_LayersOfDifferentWidths_ShareTheMlpBuffer()
-    {
-        // The guard of CheckedBackend takes buffers at their full width only.
-        using ModelHarness harness = Build($"{{{Sizes}, {MixedWidths}}}", new TestBackend("reference", () => new ReferenceBackend()));
-        Assert.That(harness.Prompt([1, 2, 3, 4], 1)[0], Is.EqualTo(harness.Prompt([1, 2, 3, 4], 1, 1, 3)[0]));
     }
 
     [Test]

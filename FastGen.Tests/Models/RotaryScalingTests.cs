@@ -30,6 +30,10 @@ public sealed class RotaryScalingTests
     }
 
     [Test]
+    public void Frequencies_OnePairOfDimensions_IsScaledToo() =>
+        Assert.That(Read("""{"partial_rotary_factor": 0.25, "rope_scaling": {"type": "linear", "factor": 4.0}}""", headDim: 8).Frequencies(0, 0), Is.EqualTo(new[] { 0.25 }));
+
+    [Test]
     public void Frequencies_Llama3_BlendBetweenTheTwoWavelengths()
     {
         RotaryScaling rotary = Read(
@@ -127,6 +131,7 @@ public sealed class RotaryScalingTests
     [TestCase("""{"rope_scaling": {"type": "linear", "factor": -1}}""", "factor")]
     [TestCase("""{"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1}}""", "high_freq_factor")]
     [TestCase("""{"rope_scaling": {"type": "longrope", "short_factor": [1], "long_factor": [1, 2, 3, 4]}}""", "short_factor")]
+    [TestCase("""{"partial_rotary_factor": 0.25, "rope_scaling": {"type": "dynamic", "factor": 2}}""", "rope_scaling.type")]
     [TestCase("""{"partial_rotary_factor": 0.4}""", "partial_rotary_factor")]
     [TestCase("""{"rope_scaling": 42}""", "rope_scaling")]
     public void Read_ImpossibleValue_NamesTheField(string json, string field) =>

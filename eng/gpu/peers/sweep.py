@@ -165,5 +165,6 @@ def arguments(description):
     parser.add_argument("--limit", type=float, default=600, help="seconds after which no further load is started")
     parser.add_argument("--context", type=int, default=8192, help="tokens of the longest request, at most")
     parser.add_argument("--offline", action="store_true", help="afterwards batches that come at once (vLLM only)")
+    parser.add_argument("--decodes", type=lambda text: [int(part) for part in text.split(",")], help="with --offline: decodes of these numbers of sequences only")
     parser.add_argument("--budget", type=int, default=None, help="tokens of a step; the peer's default where not given")
     return parser.parse_args()

@@ -1,6 +1,6 @@
 """vLLM in process (AsyncLLM, token ids in and out), dummy weights: closed loops of clients.
 
-usage: vllm_sweep.py LOADS RESULTS [--shape NAME] [--limit SECONDS] [--budget TOKENS] [--context TOKENS] [--offline]
+usage: vllm_sweep.py LOADS RESULTS [--shape NAME] [--limit SECONDS] [--budget TOKENS] [--context TOKENS] [--offline [--decodes A,B,...]]
 """
 import asyncio
 import os
@@ -32,13 +32,13 @@ async def run(engine, load, vocabulary, tag):
     return requests
 
 
-async def offline(engine, results, vocabulary, longest):
+async def offline(engine, results, vocabulary, longest, decodes):
     """Decodes, prompts and requests that come at once: the best of a few, as FastGen.Benchmarks' --offline takes them."""
     async def best(times, count, prompt, output, rate):
         return max([rate(await run(engine, sweep.batch(count, prompt, output, 1 + i), vocabulary, f"o{count}-{prompt}-{output}-{i}")) for i in range(times)])
 
     for count, context in ((1, 512), (8, 512), (32, 512), (64, 512), (128, 512), (64, 1024), (32, 4000)):
-        if context + 128 > longest:
+        if context + 128 > longest or (decodes and count not in decodes):
             continue
         results.add(dict(kind="decode", batch=count, context=context, tok_s=await best(2, count, context, 128, sweep.decode_rate)))
     for count, tokens in ((1, 512), (1, 2048), (16, 2048), (64, 512), (4, 8000)):
@@ -71,7 +71,7 @@ async def main():
             except Exception as error:
                 results.failed(load, error)
         if options.offline:
-            await offline(engine, results, shape["vocab_size"], longest)
+            await offline(engine, results, shape["vocab_size"], longest, options.decodes)
     finally:
         engine.shutdown()
 
