@@ -30,8 +30,8 @@ internal sealed class Scheduler
     /// <summary>Prompt tokens a second by which a first token is due: the service target of DeepSpeed-FastGen. A prompt can be passed by shorter ones that come within its length over this.</summary>
     public const int PromptRate = 512;
 
-    /// <summary>Steps of waiting prompts from which on throughput counts for more than the time between tokens.</summary>
-    private const int BacklogSteps = 16;
+    /// <summary>Steps of waiting prompts from which on throughput counts for more than the time between tokens; fewer where the running ones' decodes take a tenth of a streaming step.</summary>
+    private const int BacklogSteps = 16, BusyBacklogSteps = 2, BusyShare = 10;
 
     /// <summary>Waiting sequences behind the first that are looked at in one step, so that a long queue costs a step nothing.</summary>
     private const int Lookahead = 16;
@@ -60,7 +60,7 @@ internal sealed class Scheduler
 
     /// <summary>
     /// Tokens that the next step may hold. While somebody waits for a next token it is the streaming budget, under which it comes sooner, or the backlog's where the prompts that
-    /// wait fill many steps or decodes fill half of it; else all.
+    /// wait fill many steps, or where many run a few, or where decodes fill half of it; else all.
     /// </summary>
     public int StepBudget
     {
@@ -68,7 +68,8 @@ internal sealed class Scheduler
         {
             int backlog = _limits.BacklogTokenBudget == 0 ? TokenBudget : Math.Min(TokenBudget, _limits.BacklogTokenBudget), streaming = Math.Min(backlog, _limits.StreamingTokenBudget);
             if (streaming == 0 || RunningCount > backlog / 2 || !IsStreaming()) return TokenBudget;
-            return WaitingTokens > BacklogSteps * (long)backlog || RunningCount > streaming / 2 ? backlog : streaming;
+            int steps = RunningCount > streaming / BusyShare ? BusyBacklogSteps : BacklogSteps;
+            return WaitingTokens > steps * (long)backlog || RunningCount > streaming / 2 ? backlog : streaming;
         }
     }
 

@@ -104,6 +104,20 @@ public sealed class SchedulerPropertyTests
     }
 
     [Test]
+    public void StepBudget_ManyRun_TwoStepsOfPromptsAreAQueue([Values(4, 5)] int running)
+    {
+        Scheduler scheduler = new(new BlockAllocator(10_000, 16), new SchedulerLimits(TokenBudget: 100, MaxSequences: 40, StreamingTokenBudget: 40));
+        for (int i = 0; i < running; i++)
+        {
+            Sequence read = new(new int[1], 500, 16);
+            scheduler.Add(read);
+            Answer(scheduler, read);
+        }
+        scheduler.Add(new Sequence(new int[201], 500, 16));
+        Assert.That((scheduler.RunningCount, scheduler.StepBudget), Is.EqualTo((running, running > 4 ? 100 : 40)));
+    }
+
+    [Test]
     public void StepBudget_NobodyReadsTokens_IsTheLargest()
     {
         Scheduler scheduler = new(new BlockAllocator(10_000, 16), new SchedulerLimits(TokenBudget: 200, MaxSequences: 40, StreamingTokenBudget: 40, BacklogTokenBudget: 100));

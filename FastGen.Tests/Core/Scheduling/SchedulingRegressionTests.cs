@@ -23,6 +23,7 @@ public sealed class SchedulingRegressionTests
         new("sliding window", new SchedulerLimits(TokenBudget: 256, MaxSequences: 32, CacheWindow: 512), Blocks: 900, Requests: 150, Prompt: (50, 2500), Output: (50, 500)) { MeanGap = 40_000 },
         new("budget below the sequences", new SchedulerLimits(TokenBudget: 24, MaxSequences: 48), Blocks: 2000, Requests: 120, Prompt: (5, 120), Output: (20, 80)) { Clients = 48 },
         new("streaming and backlog", new SchedulerLimits(TokenBudget: 1024, MaxSequences: 64, StreamingTokenBudget: 512), Blocks: 20_000, Requests: 300, Prompt: (300, 4000), Output: (40, 150)) { Clients = 32 },
+        new("streaming to many", new SchedulerLimits(TokenBudget: 2048, MaxSequences: 256, StreamingTokenBudget: 512, BacklogTokenBudget: 1024), Blocks: 20_000, Requests: 384, Prompt: (300, 700), Output: (90, 210)) { Clients = 128 },
         new("whole results at once", new SchedulerLimits(TokenBudget: 2048, MaxSequences: 128, StreamingTokenBudget: 512, BacklogTokenBudget: 1024), Blocks: 20_000, Requests: 128, Prompt: (500, 700), Output: (128, 129)) { IsStreamed = false },
         new("whole prompts", new SchedulerLimits(TokenBudget: 4096, MaxSequences: 64, SplitFuse: false), Blocks: 20_000, Requests: 256, Prompt: (1800, 3400), Output: (40, 80)) { Clients = 32 },
     ];
