@@ -77,7 +77,7 @@ public sealed partial class LlmEngine
         {
             sequence.Submitted(tokens, draws);
             _computedTokens += tokens;
-            sequence.Request!.Start();
+            sequence.Request!.Start(step.Started);
         }
         return step;
     }

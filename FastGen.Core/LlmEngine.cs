@@ -32,7 +32,6 @@ public sealed partial class LlmEngine : IDisposable
     private EngineStatistics _statistics;
     private volatile Exception? _fault;
     private long _lastEnd, _stepCount, _computedTokens, _generatedTokens;
-    private int _peakUsedBlocks;
 
     /// <summary>Allocates the cache and all buffers on the model's backend, chooses the token budget and starts the engine's thread.</summary>
     /// <param name="model">A loaded model; its backend serves this engine alone and must outlive it.</param>
@@ -192,7 +191,6 @@ public sealed partial class LlmEngine : IDisposable
 
     private void UpdateStatistics()
     {
-        _peakUsedBlocks = Math.Max(_peakUsedBlocks, _blocks.UsedBlocks);
         lock (_statisticsGate)
         {
             _statistics = new EngineStatistics
@@ -200,7 +198,7 @@ public sealed partial class LlmEngine : IDisposable
                 RunningRequests = _scheduler.RunningCount,
                 WaitingRequests = _scheduler.WaitingCount,
                 UsedBlocks = _blocks.UsedBlocks,
-                PeakUsedBlocks = _peakUsedBlocks,
+                PeakUsedBlocks = _blocks.PeakUsedBlocks,
                 TotalBlocks = _blocks.TotalBlocks,
                 BlockSize = _blocks.BlockSize,
                 TokenBudget = TokenBudget,

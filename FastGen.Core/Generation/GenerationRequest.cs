@@ -170,9 +170,9 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
 
     internal static ObjectDisposedException Disposed() => new(nameof(LlmEngine), "The engine was disposed while the request was running.");
 
-    internal void Start()
+    internal void Start(long timestamp)
     {
-        if (_started == 0) _started = Stopwatch.GetTimestamp();
+        if (_started == 0) _started = timestamp;
     }
 
     internal void Publish(int token, TokenLogProbabilities? logProbabilities = null)

@@ -25,6 +25,9 @@ internal sealed class BlockAllocator
 
     public int UsedBlocks => TotalBlocks - FreeBlocks;
 
+    /// <summary>Most blocks that were owned at once.</summary>
+    public int PeakUsedBlocks { get; private set; }
+
     public int BlocksFor(int tokens) => (tokens + BlockSize - 1) / BlockSize;
 
     /// <summary>Grows the table to hold positions below <paramref name="tokens"/>; changes nothing and returns false when blocks run out.</summary>
@@ -39,6 +42,7 @@ internal sealed class BlockAllocator
             _owned[block] = true;
             table.Append(block);
         }
+        PeakUsedBlocks = Math.Max(PeakUsedBlocks, UsedBlocks);
         return true;
     }
 

@@ -36,7 +36,7 @@ internal sealed class Scheduler
     /// <summary>Waiting sequences behind the first that are looked at in one step, so that a long queue costs a step nothing.</summary>
     private const int Lookahead = 16;
 
-    /// <summary>Later arrivals that may pass a waiting sequence which does not fit yet; then all wait for it. None passes one that restarts: its tokens are being read.</summary>
+    /// <summary>Later arrivals that may pass a waiting sequence which does not fit yet; then all wait for it. None passes one that restarts: it ran before they came.</summary>
     private const int MaxBypasses = 64;
 
     private readonly BlockAllocator _blocks;
@@ -190,7 +190,7 @@ internal sealed class Scheduler
                 Debug.Assert(scheduled, "A sequence that fits is scheduled.");
                 if (!_limits.SplitFuse) return;
             }
-            else if (sequence.NewTokens > 0 || sequence.Bypasses >= MaxBypasses)
+            else if (sequence.HasRestarted || sequence.Bypasses >= MaxBypasses)
             {
                 return;
             }

@@ -73,6 +73,9 @@ internal sealed class Sequence
     /// <summary>No more of its tokens matter: finished, cancelled or failed.</summary>
     public bool IsRetired { get; set; }
 
+    /// <summary>Whether it has lost its place in the cache and had to wait again.</summary>
+    public bool HasRestarted { get; private set; }
+
     /// <summary>Later arrivals admitted ahead of it.</summary>
     public int Bypasses { get; set; }
 
@@ -121,6 +124,7 @@ internal sealed class Sequence
         if (HasOutgrownRotation) RotaryLength = TokenCount;
         ComputedTokens = CollectedTokens = 0;
         Deadline = long.MinValue;
+        HasRestarted = true;
         LeaveSlot();
     }
 

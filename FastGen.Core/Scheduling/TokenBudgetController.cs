@@ -29,7 +29,7 @@ internal sealed class TokenBudgetController
     private readonly TimeSpan _target;
     private readonly int _largest;
     private readonly double[] _factors = new double[Window];
-    private int _observed;
+    private long _observed;
 
     public TokenBudgetController(TokenBudgetCalibration curve, TimeSpan target, int largest)
     {
@@ -61,7 +61,7 @@ internal sealed class TokenBudgetController
 
     private double Factor()
     {
-        int known = Math.Min(_observed, Window);
+        int known = (int)Math.Min(_observed, Window);
         Span<double> largest = stackalloc double[Rank];
         largest.Clear();
         foreach (double factor in _factors.AsSpan(0, known))

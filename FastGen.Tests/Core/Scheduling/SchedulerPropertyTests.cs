@@ -204,6 +204,34 @@ public sealed class SchedulerPropertyTests
         Assert.That(smallDone, Is.GreaterThan(8), "Small requests go past it for a while.");
     }
 
+    [Test]
+    public void Schedule_LaterArrivalWhileAPromptRestarts_DoesNotPassIt()
+    {
+        BlockAllocator blocks = new(8, 4);
+        Scheduler scheduler = new(blocks, new SchedulerLimits(TokenBudget: 4, MaxSequences: 8));
+        Sequence restarting = new(new int[24], 25, 4), later = new(new int[1], 2, 4);
+        bool arrived = false;
+        foreach (Sequence sequence in (Sequence[])[new(new int[2], 16, 4), new(new int[2], 16, 4), restarting]) scheduler.Add(sequence);
+        List<ScheduledSequence> step = [];
+        while (!restarting.IsRetired)
+        {
+            scheduler.Schedule(step, mayPreempt: true);
+            if (later.Slot >= 0) Assert.That(restarting.Slot, Is.Not.Negative, "Who restarts is the first to run again.");
+            foreach ((Sequence sequence, int tokens, bool draws) in step)
+            {
+                sequence.Submitted(tokens, draws);
+                if (!draws) continue;
+                sequence.EndDraw(1);
+                if (sequence.TokenCount == sequence.MaxTokens) scheduler.Retire(sequence);
+            }
+            scheduler.Collected(step);
+            if (scheduler.Preemptions == 0 || arrived) continue;
+            scheduler.Add(later);
+            arrived = true;
+        }
+        Assert.That((arrived, scheduler.Preemptions), Is.EqualTo((true, 1)));
+    }
+
     /// <summary>One random case: two steps alternate, and the invariants are checked after each event.</summary>
     private sealed class SchedulerDrive
     {

@@ -34,6 +34,28 @@ internal sealed class StreamingDecoderTests
         Assert.That(text, Has.Length.GreaterThan(80));
     }
 
+    [Test]
+    public void Append_BytesThatAreNoneAmongCharacters_GivesTheTextOfAll([Range(1, 20)] int seed)
+    {
+        Random random = new(seed);
+        int[] ids = [.. Enumerable.Range(0, 100).SelectMany(_ => random.Next(4) switch
+        {
+            0 => [0x80],
+            1 => [ByteTokenizer.Special],
+            2 => Encoding.UTF8.GetBytes("\u00E9\U0001F680").Select(value => (int)value),
+            _ => (int[])[random.Next(256)],
+        })];
+        AssertGivesTheTextOfAll(ids);
+    }
+
+    [TestCase(0x80)]
+    [TestCase(0xF0)]
+    [TestCase(ByteTokenizer.Special)]
+    public void Append_CharacterAfterManyIdsThatAreNone_IsWhole(int id)
+    {
+        for (int count = 0; count < 40; count++) AssertGivesTheTextOfAll([.. Enumerable.Repeat(id, count), 0xF0, 0x9F, 0x9A, 0x80]);
+    }
+
     [TestCase("say STOP now", new[] { "STOP" }, "say ", "STOP")]
     [TestCase("say STO now", new[] { "STOP" }, "say STO now", null)]
     [TestCase("aabaabaaac", new[] { "aabaaac" }, "aab", "aabaaac")]
@@ -67,10 +89,20 @@ internal sealed class StreamingDecoderTests
     [Test]
     public void Constructor_EmptyStopString_Throws() => Assert.That(() => new StreamingDecoder(new ByteTokenizer(), [""]), Throws.ArgumentException);
 
+    private static void AssertGivesTheTextOfAll(int[] ids)
+    {
+        StreamingDecoder decoder = new(new ByteTokenizer());
+        string text = string.Concat(ids.Select(id => decoder.Append(id, out bool _))) + decoder.Flush();
+        Assert.That(text, Is.EqualTo(new ByteTokenizer().Decode(ids)));
+    }
+
     /// <summary>Ids are bytes.</summary>
     private sealed class ByteTokenizer : Tokenizer
     {
-        public override string Decode(IEnumerable<int> ids) => Encoding.UTF8.GetString([.. ids.Select(id => (byte)id)]);
+        /// <summary>An id that has no text.</summary>
+        public const int Special = 256;
+
+        public override string Decode(IEnumerable<int> ids) => Encoding.UTF8.GetString([.. ids.Where(id => id != Special).Select(id => (byte)id)]);
 
         public override OperationStatus Decode(IEnumerable<int> ids, Span<char> destination, out int idsConsumed, out int charsWritten) => throw new NotSupportedException();
 
