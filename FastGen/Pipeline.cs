@@ -83,7 +83,7 @@ public sealed partial class Pipeline : IDisposable
         using CancellationTokenRegistration registration = CancelWith(generations, cancellationToken);
         try
         {
-            return Complete([.. generations.Select(generation => generation.Run())], cancellationToken);
+            return Complete(Generation.Run(generations), cancellationToken);
         }
         catch
         {
