@@ -220,6 +220,8 @@ public sealed partial class Pipeline : IDisposable
     private static Pipeline Load(string modelPath, PipelineOptions? options, IProgress<LoadProgress>? progress, CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(modelPath);
+        // The chat template is read later, when the process may have another current folder.
+        modelPath = Path.GetFullPath(modelPath);
         options ??= new PipelineOptions();
         ArgumentNullException.ThrowIfNull(options.Engine);
         options.Engine.Validate();

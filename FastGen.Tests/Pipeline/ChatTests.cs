@@ -49,6 +49,23 @@ public sealed class ChatTests
     }
 
     [Test]
+    public void ChatTemplate_RelativeFolderAndADifferentCurrentOneLater_IsFound()
+    {
+        string current = Environment.CurrentDirectory;
+        try
+        {
+            Environment.CurrentDirectory = _folder.Path;
+            using Pipeline pipeline = Pipeline.Load(".", new PipelineOptions { Device = ComputeDevice.Cpu, Engine = new EngineOptions { TokenBudget = 64, CacheTokens = 512 } });
+            Environment.CurrentDirectory = Path.GetTempPath();
+            Assert.That(pipeline.ChatTemplate?.Source, Is.EqualTo(Template));
+        }
+        finally
+        {
+            Environment.CurrentDirectory = current;
+        }
+    }
+
+    [Test]
     public void ToPrompt_ToolsAndNoGenerationPrompt_ReachTheTemplate()
     {
         JsonArray tools = [new JsonObject { ["type"] = "function", ["function"] = new JsonObject { ["name"] = "look" } }];
