@@ -211,6 +211,7 @@ public sealed partial class Pipeline : IDisposable
     {
         null => throw NoTokenizer("A text prompt was given"),
         HuggingFaceTokenizer tokenizer => tokenizer.Encode(prompt.Text!, prompt.AddSpecialTokens),
+        SentencePieceTokenizer tokenizer when !prompt.AddSpecialTokens => tokenizer.EncodeToIds(prompt.Text!, addBeginningOfSentence: false, addEndOfSentence: false),
         _ => Tokenizer.EncodeToIds(prompt.Text!),
     };
 
