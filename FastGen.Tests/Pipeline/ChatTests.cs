@@ -111,6 +111,7 @@ public sealed class ChatTests
     {
         using PipelineChatClient client = new(_pipeline, "stories");
         Assert.That(() => client.GetResponseAsync("Hi", new ChatOptions { ResponseFormat = ChatResponseFormat.Json }), Throws.TypeOf<NotSupportedException>().With.Message.Contains(nameof(ChatOptions.ResponseFormat)));
+        Assert.That(() => client.GetResponseAsync("Hi", new ChatOptions { Reasoning = new ReasoningOptions { Effort = ReasoningEffort.High } }), Throws.TypeOf<NotSupportedException>().With.Message.Contains(nameof(ChatOptions.Reasoning)));
         Assert.That(() => client.GetResponseAsync("Hi", new ChatOptions { ConversationId = "7" }), Throws.TypeOf<NotSupportedException>().With.Message.Contains(nameof(ChatOptions.ConversationId)));
         Assert.That(() => client.GetResponseAsync(new FrameworkMessage(ChatRole.User, [new DataContent(new byte[] { 1 }, "image/png")])), Throws.TypeOf<NotSupportedException>().With.Message.Contains(nameof(DataContent)));
     }
