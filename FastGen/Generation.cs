@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Text;
 
 namespace FastGen;
@@ -14,21 +15,27 @@ internal sealed class Generation(GenerationRequest request, StreamingDecoder? de
     private TokenLogProbabilities[]? _logProbabilityBuffer;
     private int _logProbabilitiesGiven;
     private bool _stopped;
+    private Action? _wake;
 
     /// <summary>The whole result, once there is one.</summary>
     public GenerationResult? Result { get; private set; }
 
     public void Cancel() => request.Cancel();
 
-    /// <summary>The whole result; blocks the calling thread.</summary>
-    public GenerationResult Run()
+    /// <summary>The whole results of all; blocks the calling thread. Each is read as its tokens come: a stop string ends it, whoever else still runs.</summary>
+    public static GenerationResult[] Run(IReadOnlyList<Generation> generations)
     {
-        while (Result is null)
+        // Never disposed: after a failure the engine still wakes those that are cancelled then.
+        BlockingCollection<Generation> woken = [];
+        foreach (Generation generation in generations) generation.Wait(woken);
+        for (int running = generations.Count; running > 0;)
         {
-            request.Wait(KnownBeforeEnd);
-            Read();
+            Generation generation = woken.Take();
+            generation.Read();
+            if (generation.Result is null) generation.Wait(woken);
+            else running--;
         }
-        return Result;
+        return [.. generations.Select(generation => generation.Result!)];
     }
 
     public async Task<GenerationResult> RunAsync()
@@ -51,6 +58,8 @@ internal sealed class Generation(GenerationRequest request, StreamingDecoder? de
         }
         return null;
     }
+
+    private void Wait(BlockingCollection<Generation> woken) => request.Wait(KnownBeforeEnd, _wake ??= () => woken.Add(this));
 
     // Only a stop string makes it needful to look at tokens before the last.
     private int KnownBeforeEnd => hasStopStrings ? _ids.Count : int.MaxValue;

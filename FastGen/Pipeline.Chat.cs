@@ -9,6 +9,7 @@ public sealed partial class Pipeline
 
     /// <summary>The model's chat template; null where its folder has none.</summary>
     /// <exception cref="ChatTemplateException">The template cannot be read.</exception>
+    /// <exception cref="DirectoryNotFoundException">The model's folder is gone by the time of the first use.</exception>
     public ChatTemplate? ChatTemplate => _chatTemplate.Value;
 
     /// <summary>The prompt that the model's chat template makes of a conversation, for <see cref="Generate(Prompt, SamplingParameters, CancellationToken)"/> and its kin.</summary>

@@ -83,7 +83,7 @@ public sealed partial class Pipeline : IDisposable
         using CancellationTokenRegistration registration = CancelWith(generations, cancellationToken);
         try
         {
-            return Complete([.. generations.Select(generation => generation.Run())], cancellationToken);
+            return Complete(Generation.Run(generations), cancellationToken);
         }
         catch
         {
@@ -211,6 +211,7 @@ public sealed partial class Pipeline : IDisposable
     {
         null => throw NoTokenizer("A text prompt was given"),
         HuggingFaceTokenizer tokenizer => tokenizer.Encode(prompt.Text!, prompt.AddSpecialTokens),
+        SentencePieceTokenizer tokenizer when !prompt.AddSpecialTokens => tokenizer.EncodeToIds(prompt.Text!, addBeginningOfSentence: false, addEndOfSentence: false),
         _ => Tokenizer.EncodeToIds(prompt.Text!),
     };
 
@@ -220,6 +221,8 @@ public sealed partial class Pipeline : IDisposable
     private static Pipeline Load(string modelPath, PipelineOptions? options, IProgress<LoadProgress>? progress, CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(modelPath);
+        // The chat template is read later, when the process may have another current folder.
+        modelPath = Path.GetFullPath(modelPath);
         options ??= new PipelineOptions();
         ArgumentNullException.ThrowIfNull(options.Engine);
         options.Engine.Validate();

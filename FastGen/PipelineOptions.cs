@@ -32,7 +32,10 @@ public sealed record PipelineOptions
     /// <summary>Sizes of the engine: context, token budget, cache, sequences at once.</summary>
     public EngineOptions Engine { get; init; } = new();
 
-    /// <summary>Takes the place of the tokenizer in the model's folder; null loads that one.</summary>
+    /// <summary>
+    /// Takes the place of the tokenizer in the model's folder; null loads that one. <see cref="Prompt.AddSpecialTokens"/> turns off the special tokens of FastGen's own
+    /// tokenizers and of a <see cref="SentencePieceTokenizer"/>; any other adds those that it was made to add.
+    /// </summary>
     public Tokenizer? Tokenizer { get; init; }
 
     /// <summary>Where choices and failures are logged (never prompts or texts); null for nowhere.</summary>

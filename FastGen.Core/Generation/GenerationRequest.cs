@@ -27,6 +27,7 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
     private int _count;
     private int _wakeAbove = NotWaiting;
     private bool _waits, _blocks, _ended;
+    private Action? _woken;
     private Exception? _error;
     private FinishReason _finishReason;
     private long _started, _firstToken, _endedAt;
@@ -110,6 +111,24 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
         }
     }
 
+    /// <summary>
+    /// As <see cref="WaitAsync"/>, for one thread that waits for several requests: calls <paramref name="woken"/> instead of completing, at once or on the engine's thread,
+    /// where it must neither block nor throw.
+    /// </summary>
+    internal void Wait(int known, Action woken)
+    {
+        lock (_gate)
+        {
+            if (!_ended && _count <= known)
+            {
+                BeginWait(known);
+                _woken = woken;
+                return;
+            }
+        }
+        woken();
+    }
+
     /// <summary>Copies tokens from index <paramref name="first"/> on.</summary>
     /// <returns>The number copied: as many as have come and fit.</returns>
     public int CopyTokens(int first, Span<int> target)
@@ -187,7 +206,7 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
             _tokens[_count++] = token;
             wake = _count > _wakeAbove && EndWait();
         }
-        if (wake) ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        if (wake) Wake();
     }
 
     internal void Finish(FinishReason reason) => End(reason, null);
@@ -203,7 +222,7 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
             (_ended, _finishReason, _error, _endedAt) = (true, reason, error, Stopwatch.GetTimestamp());
             wake = EndWait();
         }
-        if (wake) ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        if (wake) Wake();
     }
 
     // A request asks for them at every token or at none.
@@ -225,12 +244,19 @@ public sealed class GenerationRequest : IValueTaskSource, IThreadPoolWorkItem
         (_waits, _wakeAbove) = (true, known);
     }
 
-    // True if a continuation waits, which the caller has to queue.
+    // True if somebody is to be woken outside the gate.
     private bool EndWait()
     {
         if (_wakeAbove == NotWaiting) return false;
         _wakeAbove = NotWaiting;
+        if (_woken is not null) _waits = false;
         if (_blocks) Monitor.Pulse(_gate);
         return !_blocks;
+    }
+
+    private void Wake()
+    {
+        if (Interlocked.Exchange(ref _woken, null) is { } woken) woken();
+        else ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
     }
 }

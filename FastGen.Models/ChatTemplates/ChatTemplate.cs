@@ -57,6 +57,7 @@ public sealed class ChatTemplate
     /// <param name="modelFolder">Folder of the checkpoint.</param>
     /// <param name="name">One of several templates. Null: the default one, with the one named <c>tool_use</c> for conversations with tools.</param>
     /// <returns>The template, or null when the folder has none: then pass a template of the model's family to <see cref="Parse"/>, or write the prompt by hand.</returns>
+    /// <exception cref="DirectoryNotFoundException">There is no such folder.</exception>
     /// <exception cref="ChatTemplateException">A file is not valid, no template is the default one, or none is called <paramref name="name"/>.</exception>
     public static ChatTemplate? Load(string modelFolder, string? name = null)
     {

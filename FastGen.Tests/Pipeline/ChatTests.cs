@@ -49,6 +49,23 @@ public sealed class ChatTests
     }
 
     [Test]
+    public void ChatTemplate_RelativeFolderAndADifferentCurrentOneLater_IsFound()
+    {
+        string current = Environment.CurrentDirectory;
+        try
+        {
+            Environment.CurrentDirectory = _folder.Path;
+            using Pipeline pipeline = Pipeline.Load(".", new PipelineOptions { Device = ComputeDevice.Cpu, Engine = new EngineOptions { TokenBudget = 64, CacheTokens = 512 } });
+            Environment.CurrentDirectory = Path.GetTempPath();
+            Assert.That(pipeline.ChatTemplate?.Source, Is.EqualTo(Template));
+        }
+        finally
+        {
+            Environment.CurrentDirectory = current;
+        }
+    }
+
+    [Test]
     public void ToPrompt_ToolsAndNoGenerationPrompt_ReachTheTemplate()
     {
         JsonArray tools = [new JsonObject { ["type"] = "function", ["function"] = new JsonObject { ["name"] = "look" } }];
@@ -94,6 +111,7 @@ public sealed class ChatTests
     {
         using PipelineChatClient client = new(_pipeline, "stories");
         Assert.That(() => client.GetResponseAsync("Hi", new ChatOptions { ResponseFormat = ChatResponseFormat.Json }), Throws.TypeOf<NotSupportedException>().With.Message.Contains(nameof(ChatOptions.ResponseFormat)));
+        Assert.That(() => client.GetResponseAsync("Hi", new ChatOptions { Reasoning = new ReasoningOptions { Effort = ReasoningEffort.High } }), Throws.TypeOf<NotSupportedException>().With.Message.Contains(nameof(ChatOptions.Reasoning)));
         Assert.That(() => client.GetResponseAsync("Hi", new ChatOptions { ConversationId = "7" }), Throws.TypeOf<NotSupportedException>().With.Message.Contains(nameof(ChatOptions.ConversationId)));
         Assert.That(() => client.GetResponseAsync(new FrameworkMessage(ChatRole.User, [new DataContent(new byte[] { 1 }, "image/png")])), Throws.TypeOf<NotSupportedException>().With.Message.Contains(nameof(DataContent)));
     }

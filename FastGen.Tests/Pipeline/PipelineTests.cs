@@ -146,6 +146,15 @@ public sealed class PipelineTests
     }
 
     [Test]
+    public void StopStrings_OfPromptsBehindALongOne_EndThemWithoutWaitingForIt()
+    {
+        SamplingParameters endless = SamplingParameters.Greedy with { MaxNewTokens = null, IgnoreEndOfSequence = true };
+        IReadOnlyList<GenerationResult> results = _pipeline.Generate([Prompt.FromText("Once upon a time", endless), .. Openings.Select(text => Prompt.FromText(text))], endless with { StopStrings = ["a"] });
+        Assert.That(results.Skip(1).Select(result => result.FinishReason), Is.All.EqualTo(FinishReason.Stop));
+        Assert.That(results.Skip(1).Select(result => result.Timings.Total), Is.All.LessThan(results[0].Timings.Total));
+    }
+
+    [Test]
     public void StopStrings_CompletedByHeldBackText_EndByStop()
     {
         using Pipeline pipeline = Pipeline.Load(DefaultModel.Folder, new PipelineOptions { Tokenizer = new HalfCharacters(), Engine = new EngineOptions { TokenBudget = 32, CacheTokens = 512 } });

@@ -5,7 +5,7 @@ namespace FastGen.Samples;
 
 /// <summary>
 /// A pipeline as an <see cref="IChatClient"/> of Microsoft.Extensions.AI: copy this file into a program that wants one. The model's own chat template makes the
-/// prompt. Any number of threads may use it at once. What it cannot do (tools, structured answers, kept conversations) it refuses rather than ignores.
+/// prompt. Any number of threads may use it at once. What it cannot do (tools, structured answers, degrees of reasoning, kept conversations) it refuses rather than ignores.
 /// </summary>
 /// <param name="pipeline">Stays the caller's: disposing the client leaves it alone.</param>
 /// <param name="modelId">The name under which the model appears in responses.</param>
@@ -88,6 +88,7 @@ public sealed class PipelineChatClient(Pipeline pipeline, string modelId) : ICha
         if (options is null) return pipeline.DefaultSampling;
         Refuse(options.Tools is { Count: > 0 }, nameof(ChatOptions.Tools), "call Pipeline.Chat with ChatTemplateOptions.Tools and read the calls from the text");
         Refuse(options.ResponseFormat is not (null or ChatResponseFormatText), nameof(ChatOptions.ResponseFormat), "ask for the form in the prompt");
+        Refuse(options.Reasoning is not null, nameof(ChatOptions.Reasoning), "call Pipeline.Chat with the variable of the model's template in ChatTemplateOptions.Variables");
         Refuse(options.ConversationId is not null, nameof(ChatOptions.ConversationId), "send the whole conversation each time");
         Refuse(options.ContinuationToken is not null, nameof(ChatOptions.ContinuationToken), "send the request anew");
         SamplingParameters sampling = options.RawRepresentationFactory?.Invoke(this) as SamplingParameters ?? pipeline.DefaultSampling;

@@ -56,11 +56,14 @@ static async Task<int> RunAsync(string folder, string prompt, SamplingParameters
     using Pipeline pipeline = await LoadAsync(folder, cancellationToken);
     loading.Stop();
 
-    AnsiConsole.Write(new Text(prompt, new Style(Color.Grey)));
+    // The terminal breaks lines: a renderer of whole texts would break every piece as if it began a line.
+    Console.ForegroundColor = ConsoleColor.DarkGray;
+    Console.Write(prompt);
+    Console.ResetColor();
     GenerationResult? result = null;
     await foreach (GenerationPiece piece in pipeline.StreamAsync(prompt, sampling, cancellationToken))
     {
-        AnsiConsole.Write(new Text(piece.Text));
+        Console.Write(piece.Text);
         result = piece.Result;
     }
     AnsiConsole.WriteLine();
