@@ -122,7 +122,10 @@ public sealed partial class Pipeline : IDisposable
         using CancellationTokenRegistration registration = CancelWith(generations, cancellationToken);
         try
         {
-            return Complete(await Task.WhenAll(generations.Select(generation => generation.RunAsync())).ConfigureAwait(false), cancellationToken);
+            Task<GenerationResult>[] runs = [.. generations.Select(generation => generation.RunAsync())];
+            // The first that fails ends the others.
+            await foreach (Task<GenerationResult> run in Task.WhenEach(runs).ConfigureAwait(false)) await run.ConfigureAwait(false);
+            return Complete(await Task.WhenAll(runs).ConfigureAwait(false), cancellationToken);
         }
         catch
         {

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Diagnostics;
 using System.Text.Json;
+using FastGen.Models;
 using Microsoft.ML.Tokenizers;
 
 namespace FastGen.Tests;
@@ -152,6 +153,19 @@ public sealed class PipelineTests
         IReadOnlyList<GenerationResult> results = _pipeline.Generate([Prompt.FromText("Once upon a time", endless), .. Openings.Select(text => Prompt.FromText(text))], endless with { StopStrings = ["a"] });
         Assert.That(results.Skip(1).Select(result => result.FinishReason), Is.All.EqualTo(FinishReason.Stop));
         Assert.That(results.Skip(1).Select(result => result.Timings.Total), Is.All.LessThan(results[0].Timings.Total));
+    }
+
+    [Test]
+    public void GenerateAsync_OneOfSeveralFails_EndsTheOthers()
+    {
+        SamplingParameters endless = SamplingParameters.Greedy with { MaxNewTokens = null, IgnoreEndOfSequence = true };
+        // Nothing may be drawn: every token would end it, and it must not end yet.
+        int vocabulary = ModelConfig.Read(Path.Combine(DefaultModel.Folder, "config.json")).VocabularySize;
+        SamplingParameters impossible = endless with { MaxNewTokens = 9, MinNewTokens = 5, StopTokenIds = [.. Enumerable.Range(0, vocabulary)] };
+        long before = _pipeline.Engine.Statistics.GeneratedTokens;
+        Assert.That(() => _pipeline.GenerateAsync([Prompt.FromText("Once upon a time", endless), Prompt.FromText("Mia", impossible)]), Throws.TypeOf<GenerationException>());
+        LlmEngineTests.AssertIdle(_pipeline.Engine);
+        Assert.That(_pipeline.Engine.Statistics.GeneratedTokens - before, Is.LessThan(_pipeline.Engine.MaxContext / 2));
     }
 
     [Test]
