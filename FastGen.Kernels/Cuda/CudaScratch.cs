@@ -22,7 +22,6 @@ internal enum ScratchUse
     TilePartials,
     TileCounters,
     Conversion,
-    Timing,
     SampleKeys,
     LogNormalizers,
     KeptLogits,
