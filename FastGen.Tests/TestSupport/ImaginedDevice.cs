@@ -21,6 +21,9 @@ internal sealed unsafe class ImaginedDevice(Version capability, int multiprocess
         ("RTX 4090", new Version(8, 9), 128, 99 << 10), ("L4", new Version(8, 9), 58, 99 << 10),
     ];
 
+    /// <summary>Bytes of device memory taken, given back or not.</summary>
+    public long TakenBytes { get; private set; }
+
     /// <summary>Pinned memory held.</summary>
     public HashSet<nint> Pinned { get; } = [];
 
@@ -70,6 +73,7 @@ internal sealed unsafe class ImaginedDevice(Version capability, int multiprocess
     {
         nint address = Take(bytes);
         Held.Add(address);
+        TakenBytes += bytes;
         return address;
     }
 
