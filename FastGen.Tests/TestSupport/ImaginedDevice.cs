@@ -24,6 +24,9 @@ internal sealed unsafe class ImaginedDevice(Version capability, int multiprocess
     /// <summary>Bytes of device memory taken, given back or not.</summary>
     public long TakenBytes { get; private set; }
 
+    /// <summary>The most that they may become.</summary>
+    public long MostBytes { get; set; } = long.MaxValue;
+
     /// <summary>Pinned memory held.</summary>
     public HashSet<nint> Pinned { get; } = [];
 
@@ -71,6 +74,7 @@ internal sealed unsafe class ImaginedDevice(Version capability, int multiprocess
 
     public override nint Allocate(long bytes, MemoryUse use)
     {
+        if (bytes > MostBytes - TakenBytes) throw new CudaOutOfMemoryException($"{bytes} bytes are more than {MostBytes - TakenBytes}");
         nint address = Take(bytes);
         Held.Add(address);
         TakenBytes += bytes;

@@ -41,4 +41,18 @@ public sealed class CudaMemoryShareTests
     [TestCase(80, 8192)]
     [TestCase(141, 8192)]
     public void TokenBudget_Devices_GrowsWithTheirMemory(int gigabytes, int tokens) => Assert.That(CudaBackend.TokenBudgetOf(gigabytes * Gigabyte), Is.EqualTo(tokens));
+
+    [Test]
+    public void Scratch_NoRoomToDouble_TakesWhatIsAsked()
+    {
+        using ImaginedDevice device = ImaginedDevice.Of("RTX 3090");
+        device.MostBytes = 250;
+        CudaScratch scratch = new(device);
+
+        nint first = scratch.Get(ScratchUse.Product, 100), second = scratch.Get(ScratchUse.Product, 150);
+
+        Assert.That((second != first, device.TakenBytes), Is.EqualTo((true, 250L)));
+        Assert.That(scratch.Get(ScratchUse.Product, 150), Is.EqualTo(second));
+        Assert.That(() => scratch.Get(ScratchUse.Product, 151), Throws.TypeOf<CudaOutOfMemoryException>().With.Message.StartsWith("151 bytes"));
+    }
 }
