@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Numerics;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
 using FastGen.Kernels.Cuda.Interop;
@@ -14,6 +15,9 @@ namespace FastGen.Kernels.Cuda;
 public sealed unsafe partial class CudaBackend : IBackend
 {
     private const int LargestTokenBudget = 8192;
+
+    // Activations and scratch of a token in the largest step: what the widest of models that fit a device take, and as much again for what grows with the first steps.
+    private const long StepBytesPerToken = 512 << 10;
     private const int LargestSplitGroup = 16;
 
     private readonly CudaDevice _device;
@@ -56,18 +60,23 @@ public sealed unsafe partial class CudaBackend : IBackend
         get
         {
             _device.MakeCurrent();
-            // Room for activations and scratch of the largest step, which are made later.
             (long free, long total) = CudaDevice.Memory();
-            long kept = Math.Max(2L << 30, total / 12);
+            long kept = KeptBytes(total);
             return free > 2 * kept ? free - kept : free / 2;
         }
     }
 
     /// <inheritdoc/>
-    public int TokenBudgetLimit => LargestTokenBudget;
+    public int TokenBudgetLimit => TokenBudgetOf(_info.MemoryBytes);
 
     /// <inheritdoc/>
     public bool CompilesSteps => true;
+
+    /// <summary>Room for activations and scratch of the largest step, which are made after the cache.</summary>
+    internal static long KeptBytes(long deviceBytes) => Math.Max(2L << 30, deviceBytes / 12);
+
+    /// <summary>The largest power of two of tokens whose step fits the room kept for it.</summary>
+    internal static int TokenBudgetOf(long deviceBytes) => Math.Min(LargestTokenBudget, 1 << BitOperations.Log2((ulong)(KeptBytes(deviceBytes) / StepBytesPerToken)));
 
     /// <summary>Looks for CUDA's libraries and devices; allocates nothing.</summary>
     public static CudaProbe Probe(CudaOptions? options = null) => CudaProbe.Run(options);

@@ -34,8 +34,9 @@ public class CudaException : Exception
     public int Code { get; }
 
     /// <summary>
-    /// True for errors after which every further call in the process fails: the driver shut down (4), an uncorrectable memory error (214),
-    /// a kernel that faulted or ran into its time limit (700, 702, 709, 710, 714 to 719), and what the driver cannot name (999).
+    /// True for errors after which every further call in the process fails: the driver shut down (4), an uncorrectable memory error (214), an error of the hardware
+    /// that was contained (226), a kernel that faulted or ran into its time limit (700, 702, 709, 710, 714 to 719) or left tensor memory behind (721), the server
+    /// of a shared device ended this client (810), and what the driver cannot name (999).
     /// </summary>
     internal bool LosesDevice => IsOfDriver && Loses(Code);
 
@@ -46,7 +47,7 @@ public class CudaException : Exception
     private bool IsOfDriver => Call is { } call && call.StartsWith("cu", StringComparison.Ordinal) && !call.StartsWith("cublas", StringComparison.Ordinal);
 
     /// <summary>See <see cref="LosesDevice"/>.</summary>
-    internal static bool Loses(int code) => code is 4 or 214 or 700 or 702 or 709 or 710 or (>= 714 and <= 719) or 999;
+    internal static bool Loses(int code) => code is 4 or 214 or 226 or 700 or 702 or 709 or 710 or (>= 714 and <= 719) or 721 or 810 or 999;
 }
 
 /// <summary>The device has no room for an allocation.</summary>

@@ -22,7 +22,6 @@ internal enum ScratchUse
     TilePartials,
     TileCounters,
     Conversion,
-    Timing,
     SampleKeys,
     LogNormalizers,
     KeptLogits,
@@ -44,12 +43,24 @@ internal sealed class CudaScratch(CudaDevice device)
     {
         if (device.Rehearsal is not null) return Imaginary;
         if (_buffers.TryGetValue(use, out (nint Address, long Bytes) buffer) && buffer.Bytes >= bytes) return buffer.Address;
-        long size = Math.Max(bytes, 2 * buffer.Bytes);
-        nint address = device.Allocate(size, MemoryUse.Scratch);
-        _buffers[use] = (address, size);
-        return address;
+        (nint Address, long Bytes) grown = Grown(bytes, Math.Max(bytes, 2 * buffer.Bytes));
+        _buffers[use] = grown;
+        return grown.Address;
     }
 
     /// <summary>A row-major matrix.</summary>
     public Tensor Matrix(ScratchUse use, DType type, int rows, int columns) => new(Get(use, (long)rows * columns * type.Size()), type, rows, columns);
+
+    // Room for what may come next, but where memory is short only for what is asked.
+    private (nint Address, long Bytes) Grown(long least, long wanted)
+    {
+        try
+        {
+            return (device.Allocate(wanted, MemoryUse.Scratch), wanted);
+        }
+        catch (CudaOutOfMemoryException) when (wanted > least)
+        {
+            return (device.Allocate(least, MemoryUse.Scratch), least);
+        }
+    }
 }

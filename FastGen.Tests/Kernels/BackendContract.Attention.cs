@@ -28,6 +28,39 @@ public abstract partial class BackendContract
         foreach (int blockSize in new[] { 8, 16, 100 }) CheckAttention(Shape(4, 2, 32) with { Window = window }, blockSize);
     }
 
+    // What a window has passed is given back, and whatever its next owner writes there reaches no sums.
+    [Test]
+    public void Attention_WindowHasPassedABlock_ReadsNothingOfItsNewOwner()
+    {
+        const int BlockSize = 16, Prompt = 112, PassedBlock = 4;
+        AttentionWeights shape = Shape(4, 2, 64) with { Window = 20 };
+        StepLimits limits = new(Prompt, 2, BlockSize, 8);
+        Twins.Tested.Prepare(Batches.Shape(), limits);
+        Twins.Reference.Prepare(Batches.Shape(), limits);
+        KvLayer tested = Twins.Tested.AllocateKvLayer(Twins.Tested.PrecisionFor(DType.BF16).KvCache, 8, BlockSize, shape.KvHeads, shape.HeadDim), reference = Twins.Reference.AllocateKvLayer(DType.F32, 8, BlockSize, shape.KvHeads, shape.HeadDim);
+        TwinBackends.Pair Step(int slot, int position, int[] blocks, TwinBackends.Pair qkv)
+        {
+            RaggedBatch batch = new(limits);
+            for (int i = 0; i < blocks.Length; i++) batch.SetBlock(slot, i, blocks[i]);
+            batch.AddSequence(slot, new int[qkv.Tested.Rows], position, blocks);
+            TwinBackends.Pair output = Twins.Rows(batch.TokenCount, shape.QueryColumns);
+            foreach ((IBackend backend, Tensor rows, Tensor result, KvLayer cache) in (ReadOnlySpan<(IBackend, Tensor, Tensor, KvLayer)>)[(Twins.Tested, qkv.Tested, output.Tested, tested), (Twins.Reference, qkv.Reference, output.Reference, reference)])
+            {
+                backend.Submit(batch, (_, _) =>
+                {
+                    backend.StoreKv(rows, cache, shape, batch);
+                    backend.Attention(result, rows, cache, shape, batch);
+                });
+            }
+            return output;
+        }
+
+        Step(0, 0, [0, 1, 2, 3, PassedBlock, 5, 6, 7], Twins.Rows(Prompt, shape.QkvColumns));
+        Step(1, 0, [PassedBlock], Twins.Rows(BlockSize, shape.QkvColumns, float.NaN));
+
+        Twins.AssertClose(Step(0, Prompt, [0, 1, 2, 3, PassedBlock, 5, 6, 7], Twins.Rows(3, shape.QkvColumns)), 10 * Tolerance, "attention");
+    }
+
     [Test]
     public void Attention_Alibi_MatchesReference()
     {

@@ -21,6 +21,12 @@ internal sealed unsafe class ImaginedDevice(Version capability, int multiprocess
         ("RTX 4090", new Version(8, 9), 128, 99 << 10), ("L4", new Version(8, 9), 58, 99 << 10),
     ];
 
+    /// <summary>Bytes of device memory taken, given back or not.</summary>
+    public long TakenBytes { get; private set; }
+
+    /// <summary>The most that they may become.</summary>
+    public long MostBytes { get; set; } = long.MaxValue;
+
     /// <summary>Pinned memory held.</summary>
     public HashSet<nint> Pinned { get; } = [];
 
@@ -68,8 +74,10 @@ internal sealed unsafe class ImaginedDevice(Version capability, int multiprocess
 
     public override nint Allocate(long bytes, MemoryUse use)
     {
+        if (bytes > MostBytes - TakenBytes) throw new CudaOutOfMemoryException($"{bytes} bytes are more than {MostBytes - TakenBytes}");
         nint address = Take(bytes);
         Held.Add(address);
+        TakenBytes += bytes;
         return address;
     }
 

@@ -16,12 +16,11 @@ internal sealed unsafe class CublasProducts : IDisposable
     private const float WorthLeaving = 0.97f;
 
     private readonly CudaDevice _device;
-    private readonly CudaScratch _scratch;
     private readonly ProductChoices _choices;
     private readonly Dictionary<ProductShape, Plan?> _plans = [];
     private nint _handle, _workspace;
 
-    public CublasProducts(CudaDevice device, CudaScratch scratch, ProductChoices choices) => (_device, _scratch, _choices) = (device, scratch, choices);
+    public CublasProducts(CudaDevice device, ProductChoices choices) => (_device, _choices) = (device, choices);
 
     /// <summary>output = input · weightᵀ, added to what it holds when <paramref name="accumulate"/>. False where cuBLASLt has no algorithm; a rehearsal takes it that there is one.</summary>
     public bool TryMultiply(Tensor output, Tensor input, Tensor weight, bool accumulate) => TryMultiply(output, input, weight, accumulate, Epilogue.None, 0);
@@ -87,19 +86,26 @@ internal sealed unsafe class CublasProducts : IDisposable
         return CublasLt.cublasLtMatmul(_handle, plan.Operation, &alpha, weight, plan.Weight, input, plan.Input, &beta, output, plan.Output, output, plan.Output, &algorithm, _workspace, (nuint)WorkspaceBytes, _device.Stream);
     }
 
-    // The fastest of cuBLASLt's proposals, timed once for a shape of these rows; of others, and of few rows, its first.
+    // The fastest of cuBLASLt's proposals, timed once for a shape of these rows; of others, of few rows, and where there is no memory to time in, its first.
     private MatmulHeuristic Fastest(Plan plan, ProductShape shape, ReadOnlySpan<MatmulHeuristic> proposals, nint weight, nint input)
     {
         if (!IsTimed(shape.Rows) || proposals.Length == 1) return proposals[0];
         MatmulHeuristic[] candidates = proposals.ToArray();
-        return candidates[_choices.GetOrAdd($"cuBLASLt from memory {shape}", candidates.Length, () => Time(plan, shape, candidates, weight, input))];
+        try
+        {
+            return candidates[_choices.GetOrAdd($"cuBLASLt from memory {shape}", candidates.Length, () => Time(plan, shape, candidates, weight, input))];
+        }
+        catch (CudaOutOfMemoryException)
+        {
+            return candidates[0];
+        }
     }
 
     // Index of the fastest on the data at hand. In a step weights come from memory, so each run has the cache emptied before it: by clearing the workspace. The candidates
     // take turns and each counts with its best, so that what disturbs one turn decides nothing.
     private int Time(Plan plan, ProductShape shape, MatmulHeuristic[] candidates, nint weight, nint input)
     {
-        nint target = _scratch.Get(ScratchUse.Timing, (long)shape.Rows * shape.Outputs * shape.Out.Size()), start = 0, end = 0;
+        nint target = _device.Allocate((long)shape.Rows * shape.Outputs * shape.Out.Size(), MemoryUse.Scratch), start = 0, end = 0;
         float[] best = new float[candidates.Length];
         Array.Fill(best, float.PositiveInfinity);
         try
@@ -124,6 +130,7 @@ internal sealed unsafe class CublasProducts : IDisposable
         {
             _device.DestroyEvent(start);
             _device.DestroyEvent(end);
+            _device.Free(target);
         }
         int fastest = Array.IndexOf(best, best.Min());
         return best[fastest] < WorthLeaving * best[0] ? fastest : 0;

@@ -19,6 +19,7 @@ template <int MOST, int UNIT> struct Tile {
     int first, rows;            // packed rows
     int high;                   // the last row's position
     int begin, end;             // keys, in units
+    int oldest;                 // page of the first key that any row sees
     const int* blocks;
 
     DEVICE Tile(const TilesArguments& a, int index) {
@@ -30,14 +31,18 @@ template <int MOST, int UNIT> struct Tile {
         before = data[a.batch.context_lengths + sequence] - count;
         rows = min(MOST, count * GROUP - first);
         high = before + (first + rows - 1) / GROUP;
-        begin = (a.window ? max(0, before + first / GROUP - a.window + 1) : 0) / UNIT;
+        int seen = a.window ? max(0, before + first / GROUP - a.window + 1) : 0;
+        begin = seen / UNIT;
+        oldest = seen / 16;
         end = high / UNIT + 1;
         blocks = a.block_tables + (i64)data[a.batch.sequence_slots + sequence] * a.blocks_per_sequence;
     }
     DEVICE int position(int packed) const { return before + packed / GROUP; }
-    // A page of 16 tokens and one head, counted over the whole cache.
+    // A page of 16 tokens and one head, counted over the whole cache. What lies before the window is masked, but not even 0 · NaN may reach the sums, and its
+    // blocks were given back to other sequences: the oldest page that is seen stands in for it.
     DEVICE i64 page(const TilesArguments& a, int index, int head) const {
         int per_block = a.block_size / 16;
+        index = max(index, oldest);
         return ((i64)blocks[index / per_block] * per_block + index % per_block) * a.kv_heads + head;
     }
     // Pages of one unit of keys that hold anything the tile sees.

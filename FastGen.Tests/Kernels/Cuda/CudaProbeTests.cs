@@ -45,8 +45,12 @@ public sealed class CudaProbeTests
     [TestCase(700, true)]
     [TestCase(719, true)]
     [TestCase(214, true)]
+    [TestCase(226, true)]
+    [TestCase(721, true)]
+    [TestCase(810, true)]
     [TestCase(2, false)]
     [TestCase(1, false)]
+    [TestCase(720, false)]
     public void LosesDevice_ErrorsAfterWhichNothingWorks_AreTold(int code, bool loses) =>
         Assert.That(new CudaException("cuEventSynchronize", code, "").LosesDevice, Is.EqualTo(loses));
 }

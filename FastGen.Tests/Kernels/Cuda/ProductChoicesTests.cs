@@ -33,6 +33,18 @@ public sealed class ProductChoicesTests
         Assert.That(Choices().GetOrAdd("512 x 4096", 8, () => 7), Is.EqualTo(5));
     }
 
+    // A folder below a file can be neither made nor written, whoever asks.
+    [Test]
+    public void GetOrAdd_FolderCannotBeWritten_IsTimedOnceAllTheSame()
+    {
+        string file = Path.Combine(_folder, "file");
+        File.WriteAllText(file, "");
+        ProductChoices choices = new(new KernelCache(Path.Combine(file, "kernels")), "device");
+
+        Assert.That(choices.GetOrAdd("512 x 4096", 8, () => 5), Is.EqualTo(5));
+        Assert.That(choices.GetOrAdd("512 x 4096", 8, () => throw new AssertionException("timed again")), Is.EqualTo(5));
+    }
+
     [Test]
     public void GetOrAdd_DamagedEntry_IsTimedAgain()
     {
