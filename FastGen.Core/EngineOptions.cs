@@ -3,6 +3,9 @@ namespace FastGen;
 /// <summary>Sizes of an engine. What is null is chosen at load.</summary>
 public sealed record EngineOptions
 {
+    // Blocks in the second and third dimension of a CUDA grid.
+    private const int MostSequences = 65_535;
+
     /// <summary>Longest sequence in tokens, prompt and output together, 2 at least; null takes what the model was made for.</summary>
     public int? MaxContext { get; init; }
 
@@ -37,7 +40,7 @@ public sealed record EngineOptions
     {
         Require(MaxContext is null or > 1, nameof(MaxContext), MaxContext, "2 or more (a token of the prompt and a new one), or null");
         Require(TokenBudget is null or (> 0 and <= 1 << 20), nameof(TokenBudget), TokenBudget, $"from 1 to {1 << 20}, or null");
-        Require(MaxSequences is > 0 and <= 1 << 16, nameof(MaxSequences), MaxSequences, $"from 1 to {1 << 16}");
+        Require(MaxSequences is > 0 and <= MostSequences, nameof(MaxSequences), MaxSequences, $"from 1 to {MostSequences}");
         Require(CacheTokens is null or > 0, nameof(CacheTokens), CacheTokens, "1 or more, or null");
         Require(CacheBytes is null or > 0, nameof(CacheBytes), CacheBytes, "1 or more, or null");
         Require(BlockSize is > 0 and <= 1024, nameof(BlockSize), BlockSize, "from 1 to 1024");

@@ -1,4 +1,6 @@
 using FastGen;
+using FastGen.Kernels.Cuda;
+using FastGen.Models;
 using FastGen.Samples;
 using Microsoft.Extensions.AI;
 
@@ -8,7 +10,8 @@ if (args is not [string folder])
     return 1;
 }
 
-using Pipeline pipeline = Pipeline.Load(folder);
+using Pipeline? pipeline = TryLoad(folder);
+if (pipeline is null) return 1;
 if (pipeline.ChatTemplate is null)
 {
     Console.Error.WriteLine($"'{folder}' has no chat template: take a model that was trained for chat.");
@@ -32,4 +35,17 @@ while (true)
     }
     Console.WriteLine();
     conversation.AddMessages(updates);
+}
+
+static Pipeline? TryLoad(string folder)
+{
+    try
+    {
+        return Pipeline.Load(folder);
+    }
+    catch (Exception exception) when (exception is ModelLoadException or OutOfMemoryException or CudaException)
+    {
+        Console.Error.WriteLine(exception.Message);
+        return null;
+    }
 }

@@ -227,8 +227,8 @@ public sealed class LlmEngineTests
     {
         SimulatedModel model = new(new SimulatedBackend(), maxContext: 1 << 20);
         Assert.That(() => new LlmEngine(model, NoStops, new EngineOptions { TokenBudget = int.MaxValue }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("TokenBudget"));
-        Assert.That(() => new LlmEngine(model, NoStops, new EngineOptions { MaxSequences = int.MaxValue }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("MaxSequences"));
-        Assert.That(() => new LlmEngine(model, NoStops, new EngineOptions { MaxSequences = 1 << 16, BlockSize = 1 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("BlockSize"));
+        Assert.That(() => new LlmEngine(model, NoStops, new EngineOptions { MaxSequences = 65_536 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("MaxSequences"));
+        Assert.That(() => new LlmEngine(model, NoStops, new EngineOptions { MaxSequences = 65_535, BlockSize = 1 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("BlockSize"));
     }
 
     [Test]
