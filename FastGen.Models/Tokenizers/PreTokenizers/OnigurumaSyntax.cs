@@ -113,6 +113,12 @@ internal sealed class OnigurumaSyntax
             case @"\h":
                 _result.Append('[').Append(HexDigits).Append(']');
                 break;
+            case ['\\', 'p' or 'P', ..] when _ignoresCase:
+                // Only in a class does Oniguruma ignore the case of properties.
+                _result.Append("(?-i:");
+                AppendEscape(element);
+                _result.Append(')');
+                break;
             case ['\\', ..]:
                 AppendEscape(element);
                 break;

@@ -39,6 +39,9 @@ internal sealed class TokenizerComponentTests
     [TestCase("a{,2}b", "aaab b", "a|aab| |b")]
     [TestCase(@"[a-c]{,2}", "abcx", "ab|c|x")]
     [TestCase(@"\{,2}|[{,2}]", "x{,2}2,", "x|{,2}|2|,")]
+    [TestCase(@"(?i)\p{Lu}", "ab Cd", "ab |C|d")]
+    [TestCase(@"(?i:x\p{Ll})|\p{Lu}", "Xx XX xx", "Xx| |X|X| |xx")]
+    [TestCase(@"(?i)[\p{Lu}]", "ab", "a|b")]
     public void PreTokenizer_Expression_MeansWhatOnigurumaReads(string expression, string text, string pieces)
     {
         PreTokenizedText cut = new(text.AsMemory(), startsDocument: true);
