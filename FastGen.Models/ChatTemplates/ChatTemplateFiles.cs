@@ -71,9 +71,8 @@ internal sealed class ChatTemplateFiles
     /// <summary>A token given as text, or as an object with the text in <c>content</c>.</summary>
     private string TokenText(JsonNode? token, string field, string file)
     {
-        JsonNode? text = token is JsonObject added ? added["content"] : token;
-        if (text is JsonValue value && value.TryGetValue(out string? content)) return content;
-        throw Invalid($"'{Path.Combine(_folder, file)}': the field '{field}' is {token?.ToJsonString() ?? "null"}; a text or an object with 'content' is expected.");
+        if (TextOf(token is JsonObject added ? added["content"] : token) is { } content) return content;
+        throw Invalid($"'{Path.Combine(_folder, file)}': the field '{field}' is {Shown(token)}; a text or an object with 'content' is expected.");
     }
 
     private void ReadTemplateJson()
@@ -89,7 +88,7 @@ internal sealed class ChatTemplateFiles
         {
             case null:
                 return;
-            case JsonValue single when single.TryGetValue(out string? source):
+            case JsonValue single when TextOf(single) is { } source:
                 _templates.Clear();
                 _templates[DefaultName] = source;
                 return;
@@ -104,12 +103,12 @@ internal sealed class ChatTemplateFiles
 
     private void AddNamed(JsonNode? item, string file)
     {
-        if (item is JsonObject entry && entry["name"] is JsonValue name && name.TryGetValue(out string? key) && entry["template"] is JsonValue template && template.TryGetValue(out string? source))
+        if (item is JsonObject entry && TextOf(entry["name"]) is { } key && TextOf(entry["template"]) is { } source)
         {
             _templates[key] = source;
             return;
         }
-        throw Invalid($"'{Path.Combine(_folder, file)}': an entry of 'chat_template' is {item?.ToJsonString() ?? "null"}; an object with the texts 'name' and 'template' is expected.");
+        throw Invalid($"'{Path.Combine(_folder, file)}': an entry of 'chat_template' is {Shown(item)}; an object with the texts 'name' and 'template' is expected.");
     }
 
     private void ReadTemplateFiles()
@@ -131,9 +130,34 @@ internal sealed class ChatTemplateFiles
             JsonNode? root = JsonNode.Parse(ReadText(path), documentOptions: new JsonDocumentOptions { MaxDepth = 256, AllowDuplicateProperties = false });
             return root as JsonObject ?? throw Invalid($"'{path}' does not hold a JSON object.");
         }
-        catch (JsonException error)
+        catch (Exception error) when (error is JsonException or InvalidOperationException)
         {
             throw new ChatTemplateException($"'{path}' is not valid JSON: {error.Message}", ChatTemplateFault.File, error.Message, null, error);
+        }
+    }
+
+    // Null where it is none, or none that .NET can hold: an escape may be half a surrogate pair.
+    private static string? TextOf(JsonNode? node)
+    {
+        try
+        {
+            return node is JsonValue value && value.TryGetValue(out string? text) ? text : null;
+        }
+        catch (InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
+    private static string Shown(JsonNode? node)
+    {
+        try
+        {
+            return node?.ToJsonString() ?? "null";
+        }
+        catch (InvalidOperationException)
+        {
+            return "text with half a surrogate pair";
         }
     }
 

@@ -11,16 +11,29 @@ internal static class JsonValues
 {
     public static object? From(JsonNode? node)
     {
+        try
+        {
+            return Convert(node);
+        }
+        catch (Exception exception) when (exception is InvalidOperationException or ArgumentException)
+        {
+            // Nodes look at texts and names only when they are asked for: half a surrogate pair, a name given twice.
+            throw TemplateError.Value($"the JSON given cannot be read ({exception.Message})");
+        }
+    }
+
+    private static object? Convert(JsonNode? node)
+    {
         RenderBudget.GuardStack();
         switch (node)
         {
             case null:
                 return null;
             case JsonArray array:
-                return new PythonList([.. array.Select(From)]);
+                return new PythonList([.. array.Select(Convert)]);
             case JsonObject @object:
                 PythonDict dict = new();
-                foreach ((string name, JsonNode? value) in @object) dict[name] = From(value);
+                foreach ((string name, JsonNode? value) in @object) dict[name] = Convert(value);
                 return dict;
             default:
                 return FromScalar((JsonValue)node);

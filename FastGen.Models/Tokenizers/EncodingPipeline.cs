@@ -41,7 +41,7 @@ internal sealed class EncodingPipeline
         if (sections is [{ Token: null }])
         {
             string whole = normalize ? Normalize(text) : text;
-            EncodeNormalized(whole, 0, startsDocument: true, preTokenize, sink);
+            EncodeNormalized(whole, 0, startsDocument: !normalize || KeepsStart(text), preTokenize, sink);
             return whole;
         }
         StringBuilder normalized = new(text.Length);
@@ -57,9 +57,8 @@ internal sealed class EncodingPipeline
                 normalized.Append(text, section.Start + shared, written - section.Start - shared);
                 continue;
             }
-            string part = text[section.Start..section.End];
-            part = normalize ? Normalize(part) : part;
-            EncodeNormalized(part, normalized.Length, startsDocument: section.Start == 0, preTokenize, sink);
+            string given = text[section.Start..section.End], part = normalize ? Normalize(given) : given;
+            EncodeNormalized(part, normalized.Length, startsDocument: section.Start == 0 && (!normalize || KeepsStart(given)), preTokenize, sink);
             normalized.Append(part);
             written = section.End;
         }
@@ -75,6 +74,9 @@ internal sealed class EncodingPipeline
     }
 
     private string Normalize(string text) => _normalizer is null ? text : _normalizer.Normalize(text);
+
+    private bool KeepsStart(string text) =>
+        _normalizer is null || text.Length == 0 || _normalizer.NormalizeFirst(text[..(char.IsHighSurrogate(text[0]) ? 2 : 1)]).Length > 0;
 
     private void EncodeNormalized(string text, int offset, bool startsDocument, bool preTokenize, TokenSink sink)
     {

@@ -62,6 +62,14 @@ internal static class SafetensorsHeader
         Expect(ref reader, JsonTokenType.StartObject);
         while (NextProperty(ref reader) is { } key)
         {
+            bool isRepeated = key switch
+            {
+                "dtype" => type is not null,
+                "shape" => shape is not null,
+                "data_offsets" => offsets is not null,
+                _ => false,
+            };
+            if (isRepeated) throw new ModelLoadException($"{path}: tensor '{name}' has the field '{key}' twice in the header; {Damaged}.");
             switch (key)
             {
                 case "dtype":

@@ -56,6 +56,10 @@ internal sealed class PrecompiledNormalizer : TextNormalizer
         return result.ToString();
     }
 
+    /// <inheritdoc/>
+    /// <remarks>Hugging Face's reader does not count a character that the map drops here.</remarks>
+    public override string NormalizeFirst(string first) => Normalize(first) is { Length: > 0 } kept ? kept : first;
+
     private bool TryReplace(ReadOnlySpan<byte> key, StringBuilder output)
     {
         int offset = FindShortestPrefix(key);

@@ -58,6 +58,12 @@ internal sealed class OnigurumaSyntax
                 index = possessive ? end + 1 : end;
                 continue;
             }
+            if (first == '{' && IsUpToQuantifier(_expression.AsSpan(index)))
+            {
+                _result.Append("{0");
+                index = end;
+                continue;
+            }
             atom = _result.Length;
             ReadOnlySpan<char> element = _expression.AsSpan(index..end);
             if (element is ['(', '?', .., ')'])
@@ -106,6 +112,12 @@ internal sealed class OnigurumaSyntax
                 break;
             case @"\h":
                 _result.Append('[').Append(HexDigits).Append(']');
+                break;
+            case ['\\', 'p' or 'P', ..] when _ignoresCase:
+                // Only in a class does Oniguruma ignore the case of properties.
+                _result.Append("(?-i:");
+                AppendEscape(element);
+                _result.Append(')');
                 break;
             case ['\\', ..]:
                 AppendEscape(element);
@@ -173,6 +185,13 @@ internal sealed class OnigurumaSyntax
         }
         bool holdsLetterS = content.ContainsAny("sS") || content.IndexOf("a-z", StringComparison.OrdinalIgnoreCase) >= 0;
         if (_ignoresCase && holdsLetterS) _result.Append(LongS);
+    }
+
+    /// <summary>True at <c>{,n}</c>, which .NET takes for a text.</summary>
+    private static bool IsUpToQuantifier(ReadOnlySpan<char> rest)
+    {
+        int end = rest.IndexOf('}');
+        return end > 2 && rest[1] == ',' && !rest[2..end].ContainsAnyExceptInRange('0', '9');
     }
 
     private int EndOfElement(int index)

@@ -49,6 +49,26 @@ public class ChatTemplateLoadTests
         Assert.That(fault.Message, Does.Contain(path).And.Contain("cannot be read"));
     }
 
+    [TestCase("""{"chat_template": "\ud800"}""")]
+    [TestCase("""{"chat_template": [{"name": "default", "template": "\ud800"}]}""")]
+    [TestCase("""{"chat_template": "x", "bos_token": "\ud800"}""")]
+    [TestCase("""{"chat_template": "x", "\ud800": 1}""")]
+    public void Load_HalfASurrogatePair_NamesTheFile(string config)
+    {
+        Write("tokenizer_config.json", config);
+
+        ChatTemplateException fault = Assert.Throws<ChatTemplateException>(() => ChatTemplate.Load(_folder))!;
+
+        Assert.That(fault.Fault, Is.EqualTo(ChatTemplateFault.File));
+        Assert.That(fault.Message, Does.Contain("tokenizer_config.json"));
+    }
+
+    [TestCase("""[{"role": "user", "content": "\ud800"}]""")]
+    [TestCase("""[{"role": "user", "\ud800": ""}]""")]
+    [TestCase("""[{"role": "user", "role": "assistant"}]""")]
+    public void RenderJson_JsonThatCannotBeRead_IsAFaultOfTheRendering(string messages) =>
+        Assert.That(() => ChatTemplate.Parse("{{ messages }}").RenderJson((JsonArray)JsonNode.Parse(messages)!), Throws.InstanceOf<ChatTemplateException>().With.Message.Contains("JSON"));
+
     [Test]
     public void Render_NullMessage_NamesItsPlace()
     {

@@ -67,6 +67,20 @@ internal sealed class HuggingFaceTokenizerTests
         Assert.That(tokens.Select(token => normalized![token.Offset]), Is.EqualTo(new[] { "h", "e", " ", "y" }));
     }
 
+    [TestCase("h", "_h")]
+    [TestCase(" h", "h")]
+    [TestCase("\u0301h", "h")]
+    [TestCase("\u0301 h", "_h")]
+    [TestCase("<s>h", "<s> h")]
+    public void EncodeToTokens_NormalizerThatDropsTheStart_LeavesNoStartToPrependTo(string text, string expected)
+    {
+        HuggingFaceTokenizer tokenizer = Load("""
+            "normalizer": {"type": "Sequence", "normalizers": [{"type": "Strip"}, {"type": "NFD"}, {"type": "StripAccents"}]},
+            "pre_tokenizer": {"type": "Metaspace", "replacement": "_", "prepend_scheme": "first"}, "added_tokens": [{"id": 300, "content": "<s>", "special": true}]
+            """, "_h");
+        Assert.That(string.Join(' ', tokenizer.EncodeToTokens(text, out _).Select(token => token.Value)), Is.EqualTo(expected));
+    }
+
     [Test]
     public void EncodeToIds_AtMostSoManyTokens_TellsHowFarItCame()
     {

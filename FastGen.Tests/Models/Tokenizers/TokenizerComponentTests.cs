@@ -36,6 +36,19 @@ internal sealed class TokenizerComponentTests
         }
     }
 
+    [TestCase("a{,2}b", "aaab b", "a|aab| |b")]
+    [TestCase(@"[a-c]{,2}", "abcx", "ab|c|x")]
+    [TestCase(@"\{,2}|[{,2}]", "x{,2}2,", "x|{,2}|2|,")]
+    [TestCase(@"(?i)\p{Lu}", "ab Cd", "ab |C|d")]
+    [TestCase(@"(?i:x\p{Ll})|\p{Lu}", "Xx XX xx", "Xx| |X|X| |xx")]
+    [TestCase(@"(?i)[\p{Lu}]", "ab", "a|b")]
+    public void PreTokenizer_Expression_MeansWhatOnigurumaReads(string expression, string text, string pieces)
+    {
+        PreTokenizedText cut = new(text.AsMemory(), startsDocument: true);
+        cut.Split(RegexPattern.Create(expression), SplitBehavior.Isolated, invert: false);
+        Assert.That(string.Join('|', cut.Pieces.ToArray().Select(piece => cut[piece].ToString())), Is.EqualTo(pieces));
+    }
+
     [TestCaseSource(nameof(Specs), new object[] { "decoder" })]
     public void Decoder_Tokens_GivesHuggingFaceText(string spec)
     {
