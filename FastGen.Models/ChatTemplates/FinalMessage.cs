@@ -11,7 +11,7 @@ internal static class FinalMessage
     public static string Continue(JsonArray messages, Func<JsonArray, string> render)
     {
         JsonArray marked = (JsonArray)messages.DeepClone();
-        if (marked.Count == 0 || marked[^1] is not JsonObject message || !TryMark(message))
+        if (!TryMarkLast(marked))
         {
             throw Invalid("ContinueFinalMessage is set, but the last message has no text to continue. Give it text, or leave the option out.");
         }
@@ -25,6 +25,18 @@ internal static class FinalMessage
     }
 
     private static ChatTemplateException Invalid(string message) => new(message, ChatTemplateFault.Request, message, null);
+
+    private static bool TryMarkLast(JsonArray messages)
+    {
+        try
+        {
+            return messages.Count > 0 && messages[^1] is JsonObject message && TryMark(message);
+        }
+        catch (Exception exception) when (exception is InvalidOperationException or ArgumentException)
+        {
+            throw Invalid($"ContinueFinalMessage is set, but the last message's JSON cannot be read ({exception.Message}).");
+        }
+    }
 
     private static bool TryMark(JsonObject message)
     {

@@ -91,8 +91,8 @@ internal sealed class CudaLibrarySearch
     /// </summary>
     public IReadOnlyList<string> Companions(CudaLibrary library, CudaCandidate candidate)
     {
-        if (library != CudaLibrary.Compiler || Path.GetDirectoryName(candidate.Path) is not { Length: > 0 } folder || !Directory.Exists(folder)) return [];
-        return [.. Directory.EnumerateFiles(folder, Windows ? "nvrtc-builtins64_*.dll" : "libnvrtc-builtins*.so*").Order(StringComparer.Ordinal)];
+        if (library != CudaLibrary.Compiler || Path.GetDirectoryName(candidate.Path) is not { Length: > 0 } folder) return [];
+        return Listed(folder, () => Directory.EnumerateFiles(folder, Windows ? "nvrtc-builtins64_*.dll" : "libnvrtc-builtins*.so*"));
     }
 
     /// <summary>Folders looked into, with the rule that named each, whether or not they exist.</summary>
@@ -173,19 +173,23 @@ internal sealed class CudaLibrarySearch
             if (File.Exists(path)) yield return new CudaCandidate(path, origin);
         }
         // libtorch's packages carry NVRTC with a hash in its name: libnvrtc-b51b459d.so.12.
-        if (Windows || library != CudaLibrary.Compiler || !Directory.Exists(folder)) yield break;
-        foreach (string path in Directory.EnumerateFiles(folder, "libnvrtc-*.so.1*").Where(path => !path.Contains("builtins", StringComparison.Ordinal)).Order(StringComparer.Ordinal))
+        if (Windows || library != CudaLibrary.Compiler) yield break;
+        foreach (string path in Listed(folder, () => Directory.EnumerateFiles(folder, "libnvrtc-*.so.1*")))
         {
-            yield return new CudaCandidate(path, origin);
+            if (!path.Contains("builtins", StringComparison.Ordinal)) yield return new CudaCandidate(path, origin);
         }
     }
 
-    private static IReadOnlyList<string> Matching(string parent, string pattern, string inner)
+    private static IReadOnlyList<string> Matching(string parent, string pattern, string inner) =>
+        [.. Listed(parent, () => Directory.EnumerateDirectories(parent, pattern)).Select(folder => inner.Length == 0 ? folder : Path.Combine(folder, inner))];
+
+    // In order; a folder that is not there or may not be read holds nothing.
+    private static IReadOnlyList<string> Listed(string folder, Func<IEnumerable<string>> list)
     {
-        if (!Directory.Exists(parent)) return [];
+        if (!Directory.Exists(folder)) return [];
         try
         {
-            return [.. Directory.EnumerateDirectories(parent, pattern).Order(StringComparer.Ordinal).Select(folder => inner.Length == 0 ? folder : Path.Combine(folder, inner))];
+            return [.. list().Order(StringComparer.Ordinal)];
         }
         catch (Exception e) when (e is UnauthorizedAccessException or IOException)
         {

@@ -66,8 +66,12 @@ public class ChatTemplateLoadTests
     [TestCase("""[{"role": "user", "content": "\ud800"}]""")]
     [TestCase("""[{"role": "user", "\ud800": ""}]""")]
     [TestCase("""[{"role": "user", "role": "assistant"}]""")]
-    public void RenderJson_JsonThatCannotBeRead_IsAFaultOfTheRendering(string messages) =>
-        Assert.That(() => ChatTemplate.Parse("{{ messages }}").RenderJson((JsonArray)JsonNode.Parse(messages)!), Throws.InstanceOf<ChatTemplateException>().With.Message.Contains("JSON"));
+    public void RenderJson_JsonThatCannotBeRead_IsAFaultOfTheRendering(string messages)
+    {
+        ChatTemplate template = ChatTemplate.Parse("{{ messages }}");
+        Assert.That(() => template.RenderJson((JsonArray)JsonNode.Parse(messages)!), Throws.InstanceOf<ChatTemplateException>().With.Message.Contains("JSON"));
+        Assert.That(() => template.RenderJson((JsonArray)JsonNode.Parse(messages)!, new ChatTemplateOptions { ContinueFinalMessage = true }), Throws.InstanceOf<ChatTemplateException>());
+    }
 
     [Test]
     public void Render_NullMessage_NamesItsPlace()
