@@ -149,7 +149,7 @@ public sealed class TokenBudgetCalibration
             // The first step of a size compiles kernels and chooses algorithms.
             run(size);
             List<TimeSpan> measured = [run(size)];
-            if (measured[0] < LimitOfSteps) measured.Add(run(size));
+            if (measured[0] < LongestStep || (measured[0] < LimitOfSteps && size < largest)) measured.Add(run(size));
             sizes.Add(size);
             times.Add(measured);
             foreach (TimeSpan time in measured) spent += time;
