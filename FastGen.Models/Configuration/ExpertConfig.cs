@@ -29,13 +29,20 @@ internal sealed record ExpertConfig : ModelConfig
     /// <summary>Which layers have experts; the others have a dense MLP.</summary>
     public IReadOnlyList<bool> SparseLayers { get; init; } = [];
 
-    /// <summary>Which layers have experts by Qwen's rule: every decoder_sparse_step-th, but not those of mlp_only_layers.</summary>
-    public static IReadOnlyList<bool> ReadSparseLayers(ConfigReader json, int layers)
+    /// <summary>Reads what Qwen's families call alike.</summary>
+    /// <param name="json">config.json.</param>
+    /// <param name="common">What all families share.</param>
+    /// <param name="experts">Routed experts where the file does not say.</param>
+    /// <param name="expertsPerToken">Experts that a token visits where it does not say.</param>
+    /// <param name="expertColumns">Columns of an expert where it does not say.</param>
+    public static ExpertConfig ReadQwen(ConfigReader json, ModelConfig common, int experts, int expertsPerToken, int expertColumns) => new(common)
     {
-        int step = json.SizeOrNull("decoder_sparse_step") ?? 1;
-        IReadOnlyList<int> dense = json.LayersOrEmpty("mlp_only_layers");
-        return [.. Enumerable.Range(0, layers).Select(layer => (layer + 1) % step == 0 && !dense.Contains(layer))];
-    }
+        Experts = json.SizeOrNull("num_experts", "num_local_experts") ?? experts,
+        ExpertsPerToken = json.SizeOrNull("num_experts_per_tok") ?? expertsPerToken,
+        ExpertColumns = json.SizeOrNull("moe_intermediate_size") ?? expertColumns,
+        NormalizeTopK = json.Flag("norm_topk_prob", false),
+        SparseLayers = ReadSparseLayers(json, common.Layers),
+    };
 
     /// <summary>Fails where the sizes do not fit together.</summary>
     public ExpertConfig Check(ConfigReader json)
@@ -53,4 +60,12 @@ internal sealed record ExpertConfig : ModelConfig
         ExpertsPerToken = ExpertsPerToken,
         ExpertColumns = ExpertColumns,
     };
+
+    // Every decoder_sparse_step-th, but not those of mlp_only_layers.
+    private static IReadOnlyList<bool> ReadSparseLayers(ConfigReader json, int layers)
+    {
+        int step = json.SizeOrNull("decoder_sparse_step") ?? 1;
+        IReadOnlyList<int> dense = json.LayersOrEmpty("mlp_only_layers");
+        return [.. Enumerable.Range(0, layers).Select(layer => (layer + 1) % step == 0 && !dense.Contains(layer))];
+    }
 }

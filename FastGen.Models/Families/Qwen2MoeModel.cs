@@ -7,18 +7,14 @@ internal static class Qwen2MoeModel
     {
         ModelConfig common = CommonFields.ReadRotary(json, new FamilyDefaults { MaxContext = 32768, NormEpsilon = 1e-6f, KvHeads = 16 });
         int windowedLayers = json.CountOrNull("max_window_layers") ?? 28;
-        return new ExpertConfig(common)
+        ExpertConfig experts = ExpertConfig.ReadQwen(json, common, experts: 60, expertsPerToken: 4, expertColumns: 1408) with
         {
             QkvBias = json.Flag("qkv_bias", true),
             // Unlike Qwen2's, this family's class windows every other one of the first layers.
             Windows = CommonFields.ReadWindows(json, common.Layers, Qwen2Model.Window(json), layer => layer % 2 == 0 && layer < windowedLayers),
-            Experts = json.SizeOrNull("num_experts", "num_local_experts") ?? 60,
-            ExpertsPerToken = json.SizeOrNull("num_experts_per_tok") ?? 4,
-            ExpertColumns = json.SizeOrNull("moe_intermediate_size") ?? 1408,
             SharedColumns = json.SizeOrNull("shared_expert_intermediate_size") ?? 5632,
-            NormalizeTopK = json.Flag("norm_topk_prob", false),
-            SparseLayers = ExpertConfig.ReadSparseLayers(json, common.Layers),
-        }.Check(json);
+        };
+        return experts.Check(json);
     }
 
     public static CausalLM Build(ModelConfig config, WeightReader weights)

@@ -7,17 +7,13 @@ internal static class Qwen3MoeModel
     {
         bool bias = json.Flag("attention_bias", false);
         ModelConfig common = CommonFields.ReadRotary(json, new FamilyDefaults { MaxContext = 32768, NormEpsilon = 1e-6f, KvHeads = 4 });
-        return new ExpertConfig(common)
+        ExpertConfig experts = ExpertConfig.ReadQwen(json, common, experts: 128, expertsPerToken: 8, expertColumns: 768) with
         {
             QkvBias = bias,
             AttentionOutputBias = bias,
             Windows = CommonFields.ReadWindows(json, common.Layers, Qwen2Model.Window(json)),
-            Experts = json.SizeOrNull("num_experts", "num_local_experts") ?? 128,
-            ExpertsPerToken = json.SizeOrNull("num_experts_per_tok") ?? 8,
-            ExpertColumns = json.SizeOrNull("moe_intermediate_size") ?? 768,
-            NormalizeTopK = json.Flag("norm_topk_prob", false),
-            SparseLayers = ExpertConfig.ReadSparseLayers(json, common.Layers),
-        }.Check(json);
+        };
+        return experts.Check(json);
     }
 
     public static CausalLM Build(ModelConfig config, WeightReader weights)
