@@ -40,10 +40,10 @@ public sealed class TokenBudgetCalibration
 
     private const int MostWithoutGain = 3;
 
-    /// <summary>Growth of throughput that a size beyond <see cref="LongestStep"/> should bring, lest the next one is not tried: experts of a mixture have few of a step's rows each.</summary>
+    /// <summary>Growth of throughput that a size beyond <see cref="LongestStep"/> has to bring for the next to be tried, as it does where experts share a step's rows.</summary>
     private const double GainOfLongSteps = 1.03;
 
-    /// <summary>The longest while tokens are read as they come, of any kind, and at all.</summary>
+    /// <summary>Longest steps: while many prompts wait, while nobody reads tokens as they come, of sizes that are tried in any case, and of all that are tried.</summary>
     private static readonly TimeSpan ShortStep = TimeSpan.FromMilliseconds(26), LongStep = TimeSpan.FromMilliseconds(52), LongestStep = TimeSpan.FromMilliseconds(100), LimitOfSteps = TimeSpan.FromMilliseconds(200);
 
     /// <summary>Time spent on steps after which no further turn begins: of the first turns, and of those that only steady the figures, so that a small model loads at once.</summary>
@@ -149,7 +149,7 @@ public sealed class TokenBudgetCalibration
             // The first step of a size compiles kernels and chooses algorithms.
             run(size);
             List<TimeSpan> measured = [run(size)];
-            if (measured[0] < LongestStep || (measured[0] < LimitOfSteps && size < largest)) measured.Add(run(size));
+            if (measured[0] < LimitOfSteps) measured.Add(run(size));
             sizes.Add(size);
             times.Add(measured);
             foreach (TimeSpan time in measured) spent += time;
