@@ -5,7 +5,7 @@
 #   VLLM_LIMIT, DEEPSPEED_LIMIT, TRANSFORMERS_LIMIT: for one of them
 #   CONTEXT (8192): tokens of the longest request for us and vLLM, where the shape allows so many; the others take the shape's
 #   PEERS (vllm deepspeed transformers): who is compared; OFFLINE=1: afterwards batches that come at once, of ours and vLLM (40 s each more);
-#   DECODES (1,8,32,64,128): of its decodes only those of these numbers of sequences
+#   DECODES: of its decodes only those of these numbers of sequences, as 1,128
 #   VLLM_PYTHONPATH, DEEPSPEED_PYTHONPATH (and DS_PREBUILT), TRANSFORMERS_PYTHONPATH: folders of packages where they are not installed;
 #   a peer whose package cannot be found is left out. PYTHON (python3).
 # Writes loads.jsonl (what is sent), fastgen.jsonl, vllm.jsonl, deepspeed.jsonl, transformers.jsonl, environment.txt and a log each into RESULTS.
@@ -33,8 +33,8 @@ cat "$results/environment.txt"
 if [[ -f $loads ]]; then cp "$loads" "$results/loads.jsonl"; else "$program" serve --mode lengths --points "$loads" --output "$results"; fi || exit 1
 
 echo "== FastGen"
-offline=${OFFLINE:-0} decodes=${DECODES:-1,8,32,64,128}
-timeout "${OURS_LIMIT:-240}" "$program" serve --shape "$shape" --device cuda --sequences "${SEQUENCES:-128}" --context "${CONTEXT:-8192}" --loads "$results/loads.jsonl" --offline "$([[ $offline == 1 ]] && echo on || echo off)" --decodes "$decodes" --output "$results/fastgen" 2>&1 | tee "$results/fastgen.log"
+offline=${OFFLINE:-0} decodes=(${DECODES:+--decodes "$DECODES"})
+timeout "${OURS_LIMIT:-240}" "$program" serve --shape "$shape" --device cuda --sequences "${SEQUENCES:-128}" --context "${CONTEXT:-8192}" --loads "$results/loads.jsonl" --offline "$([[ $offline == 1 ]] && echo on || echo off)" "${decodes[@]}" --output "$results/fastgen" 2>&1 | tee "$results/fastgen.log"
 cp "$results/fastgen/summary.jsonl" "$results/fastgen.jsonl" 2>/dev/null
 gzip -f "$results"/fastgen/{requests,steps}.jsonl 2>/dev/null
 
@@ -56,7 +56,7 @@ peer() {
     local waited=0
     while ((waited < 20)) && [[ -n $(nvidia-smi --query-compute-apps=pid --format=csv,noheader 2>/dev/null) ]]; do sleep 2; ((waited += 2)); done
 }
-VLLM_USE_FLASHINFER_SAMPLER=${VLLM_USE_FLASHINFER_SAMPLER:-0} peer vllm vllm "${VLLM_PYTHONPATH:-}" $([[ $offline == 1 ]] && echo --offline --decodes "$decodes")
+VLLM_USE_FLASHINFER_SAMPLER=${VLLM_USE_FLASHINFER_SAMPLER:-0} peer vllm vllm "${VLLM_PYTHONPATH:-}" $([[ $offline == 1 ]] && echo --offline "${decodes[@]}")
 peer deepspeed mii "${DEEPSPEED_PYTHONPATH:-}" --budget "${DEEPSPEED_BUDGET:-2048}"
 peer transformers transformers "${TRANSFORMERS_PYTHONPATH:-}" --attention "${TRANSFORMERS_ATTENTION:-sdpa}"
 echo "wrote $results"
