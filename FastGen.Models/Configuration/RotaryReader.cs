@@ -34,6 +34,7 @@ internal static class RotaryReader
         int dimensions = RotatedDimensions(json, scaling, headDim, defaults);
         string type = scaling?.TextOrNull("rope_type", "type") ?? "default";
         if (scaling is not { } parameters || type == "default") return new RotaryScaling(theta, dimensions);
+
         // Phi-3 called longrope "su" and "yarn" before it had its name.
         if (type is "su" || (type is "yarn" && parameters.Has("long_factor"))) type = "longrope";
         return type switch

@@ -126,7 +126,7 @@ def qwen2(r):
 
 
 def qwen3(r):
-    name, values, longest = qwen2(r)
+    _, values, longest = qwen2(r)
     head_dim = values["hidden_size"] // values["num_attention_heads"]
     values.update(head_dim=head_dim, hidden_size=r.choice([32, 48, 64, values["hidden_size"]]), attention_bias=r.random() < 0.3)
     return "Qwen3Config", values, longest
@@ -139,14 +139,14 @@ def experts_of(r, values):
 
 
 def qwen2_moe(r):
-    name, values, longest = qwen2(r)
+    _, values, longest = qwen2(r)
     experts_of(r, values)
     values.update(shared_expert_intermediate_size=r.choice([24, 48, 64]), qkv_bias=r.random() < 0.7)
     return "Qwen2MoeConfig", values, longest
 
 
 def qwen3_moe(r):
-    name, values, longest = qwen3(r)
+    _, values, longest = qwen3(r)
     experts_of(r, values)
     values.pop("max_window_layers", None)
     return "Qwen3MoeConfig", values, longest
@@ -265,7 +265,7 @@ def make(kit, number, seed, only):
     for shortest, most in PROMPT_LENGTHS:
         most = min(most, longest - 1 if longest else values["max_position_embeddings"] - NEW_TOKENS)
         # transformers 5.17's generate() forgets the context of a Phi-3 whose text grows past its original one: each further token follows from the one before alone.
-        original = parameters_of(values).get("original_max_position_embeddings") if family == "phi3" else None
+        original = values.get("original_max_position_embeddings") if family == "phi3" else None
         case = best(model, r, range(min(shortest, most), most + 1), values["vocab_size"], range(original - NEW_TOKENS, original + 1) if original else ())
         if case is None:
             continue
@@ -279,10 +279,6 @@ def make(kit, number, seed, only):
     with open(os.path.join(folder, "expected.json"), "w") as file:
         json.dump(dict(transformers=transformers.__version__, torch=torch.__version__, cases=cases), file)
     return family, None
-
-
-def parameters_of(values):
-    return values.get("rope_parameters") or {}
 
 
 def best(model, r, lengths, vocabulary, avoided):
