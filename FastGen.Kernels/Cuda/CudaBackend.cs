@@ -147,6 +147,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         _steps = new StepState(_device, _kernels, shape, limits, splitSingles: !deterministic && shape.Heads / shape.KvHeads <= LargestSplitGroup, _tiling.Rows) { MetadataMoves = ForgetRecordings };
         DType activation = PrecisionFor(shape.WeightType).Activation;
         int widest = Math.Max(shape.HiddenSize, Math.Max(shape.MlpColumns, shape.Heads * shape.HeadDim));
+        _products.Prepare(shape.HiddenSize);
         _ = _scratch.Matrix(ScratchUse.Normed, activation, limits.Tokens, widest);
         _ = _scratch.Matrix(ScratchUse.Gated, activation, limits.Tokens, 2 * shape.MlpColumns);
         _device.Synchronize();

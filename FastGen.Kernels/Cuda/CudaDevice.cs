@@ -76,6 +76,9 @@ internal unsafe class CudaDevice : IDisposable
     /// <summary>What is noted while <see cref="Rehearse"/> runs; else null.</summary>
     public List<KernelLaunch>? Rehearsal { get; private set; }
 
+    /// <summary>Kernels and copies queued so far, in a rehearsal those that would have been.</summary>
+    public long LaunchCount { get; private set; }
+
     /// <summary>Bytes taken on the device.</summary>
     public long AllocatedBytes => _used.Sum();
 
@@ -102,6 +105,9 @@ internal unsafe class CudaDevice : IDisposable
         }
         return launches;
     }
+
+    /// <summary>Counts what is about to be queued.</summary>
+    public void CountLaunch() => LaunchCount++;
 
     /// <summary>Makes the calling thread use this device.</summary>
     public virtual void MakeCurrent()

@@ -6,6 +6,8 @@ namespace FastGen.Kernels.Cuda;
 internal enum ScratchUse
 {
     Normed,
+    HalfNormed,
+    Squares,
     Converted,
     Product,
     Gated,

@@ -68,7 +68,11 @@ internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels,
     }
 
     /// <summary>Queues a copy within the device's memory.</summary>
-    public void CopyOnDevice(nint source, nint target, long bytes) => CudaDriver.Check(CudaDriver.cuMemcpyDtoDAsync_v2(target, source, (nuint)bytes, device.Stream));
+    public void CopyOnDevice(nint source, nint target, long bytes)
+    {
+        device.CountLaunch();
+        CudaDriver.Check(CudaDriver.cuMemcpyDtoDAsync_v2(target, source, (nuint)bytes, device.Stream));
+    }
 
     /// <summary>Converts values on the device.</summary>
     public void Convert(nint source, DType sourceType, nint target, DType targetType, long count)
@@ -96,6 +100,7 @@ internal sealed unsafe class Transfers(CudaDevice device, KernelLibrary kernels,
     private void Send(PinnedPiece piece, nint source, int bytes, DType sourceType, nint target, DType targetType)
     {
         nint landing = sourceType == targetType ? target : scratch.Get(ScratchUse.Conversion, PieceBytes);
+        device.CountLaunch();
         CudaDriver.Check(CudaDriver.cuMemcpyHtoDAsync_v2(landing, source, (nuint)bytes, device.Stream));
         if (landing != target) Convert(landing, sourceType, target, targetType, bytes / sourceType.Size());
         CudaDriver.Check(CudaDriver.cuEventRecord(piece.Free, device.Stream));

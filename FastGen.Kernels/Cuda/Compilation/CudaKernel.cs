@@ -31,6 +31,7 @@ internal sealed unsafe class CudaKernel(CudaDevice device, KernelLibrary library
     public void Launch<T>(in T arguments, (int X, int Y, int Z) grid, int threads, int sharedBytes = 0, int cluster = 1, bool clusterAlongY = false, bool beside = false)
         where T : unmanaged
     {
+        device.CountLaunch();
         if (device.Rehearsal is { } rehearsal)
         {
             rehearsal.Add(new KernelLaunch(code, name, grid, threads, sharedBytes, cluster, clusterAlongY, beside));

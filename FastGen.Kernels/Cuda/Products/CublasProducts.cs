@@ -83,6 +83,7 @@ internal sealed unsafe class CublasProducts : IDisposable
     private int Run(Plan plan, MatmulHeuristic algorithm, nint weight, nint input, nint output, float beta)
     {
         float alpha = 1;
+        _device.CountLaunch();
         return CublasLt.cublasLtMatmul(_handle, plan.Operation, &alpha, weight, plan.Weight, input, plan.Input, &beta, output, plan.Output, output, plan.Output, &algorithm, _workspace, (nuint)WorkspaceBytes, _device.Stream);
     }
 

@@ -18,11 +18,15 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     private readonly GemvProducts _gemv = new(device, kernels);
     private readonly FewRowsProducts _fewRows = new(device, kernels, options.FewRows);
     private readonly SkinnyProducts _skinny = new(device, kernels, options.Deterministic ? DeterministicRows : options.SkinnyRows);
+    private readonly DividedNorms? _norms = options.Deterministic ? null : new DividedNorms(device, scratch);
     private readonly GemmProducts _gemm = new(device, kernels, options.LeastTileUse);
     private readonly Dictionary<(nint Data, DType Type), Tensor> _biases = [];
 
     /// <summary>Whether a weight matrix has one kernel at every number of rows, so that a row's bits do not depend on the others.</summary>
     public bool IsDeterministic => options.Deterministic;
+
+    /// <summary>Takes what products of rows of <paramref name="columns"/> need beside them, so that nothing grows later.</summary>
+    public void Prepare(int columns) => _norms?.Prepare(columns);
 
     /// <summary>output = norm(input), row by row.</summary>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
@@ -40,7 +44,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         if (TryRowProduct(output, input, weights, activation, gated: false, accumulate)) return;
         if (ServedBySkinny(input.Rows, weights.Weight))
         {
-            RunSkinny(output, Prepared(input, weights.Weight.Type), weights, activation, gated: false, accumulate);
+            RunSkinny(output, input, weights, activation, gated: false, accumulate);
             return;
         }
         Tensor rows = Prepared(input, weights.Weight.Type);
@@ -69,7 +73,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         if (TryRowProduct(output, input, gateUp, activation, gated: true, accumulate: false)) return;
         if (ServedBySkinny(input.Rows, gateUp.Weight) && output.Columns % 8 == 0)
         {
-            RunSkinny(output, Prepared(input, gateUp.Weight.Type), gateUp, activation, gated: true, accumulate: false);
+            RunSkinny(output, input, gateUp, activation, gated: true, accumulate: false);
             return;
         }
         Tensor rows = Prepared(input, gateUp.Weight.Type);
@@ -140,7 +144,9 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         Tensor weight = weights.Weight;
         if (_fewRows.Suits(input.Rows.Rows, weight))
         {
-            _fewRows.Run(output, FewRowsProducts.FusesNorm(input) ? input : new LinearInput(Prepared(input, weight.Type)), weights, activation, gated, accumulate);
+            HalfNorm? half = FewRowsProducts.FusesNorm(input) ? null : _norms?.Take(input);
+            LinearInput taken = FewRowsProducts.FusesNorm(input) ? input : new LinearInput(half?.Scaled ?? Prepared(input, weight.Type));
+            _fewRows.Run(output, taken, half, weights, activation, gated, accumulate);
             return true;
         }
         if (input.Rows.Rows > GemvRows && ServedBySkinny(input.Rows, weight)) return false;
@@ -163,13 +169,15 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     // Rows beyond what the kernel takes at once only come here where it serves every number of them.
     private bool ServedBySkinny(Tensor rows, Tensor weight) => _skinny.Serves(IsDeterministic ? 1 : rows.Rows, weight);
 
-    private void RunSkinny(Tensor output, Tensor rows, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    private void RunSkinny(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
+        HalfNorm? half = _norms?.Take(input);
+        Tensor rows = half?.Scaled ?? Prepared(input, weights.Weight.Type);
         int most = IsDeterministic ? DeterministicRows : rows.Rows;
         for (int first = 0; first < rows.Rows; first += most)
         {
             int count = Math.Min(most, rows.Rows - first);
-            _skinny.Run(RowsOf(output, first, count), RowsOf(rows, first, count), weights, activation, gated, accumulate);
+            _skinny.Run(RowsOf(output, first, count), RowsOf(rows, first, count), half, _norms, weights, activation, gated, accumulate);
         }
     }
 

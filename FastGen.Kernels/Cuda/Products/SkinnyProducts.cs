@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
@@ -8,14 +9,20 @@ namespace FastGen.Kernels.Cuda.Products;
 /// <summary>Products of 5 to 128 rows on Hopper: skinny.cu.</summary>
 internal sealed class SkinnyProducts(CudaDevice device, KernelLibrary kernels, int maxRows)
 {
+    private const int QuadOutputs = 4;
+    private const int WarpThreads = 32;
+
     private readonly TensorMaps _maps = new(device);
 
     /// <summary>Whether the kernel serves this product; the input has the weights' type.</summary>
     public bool Serves(int rows, Tensor weight) =>
         kernels.UsesHopperInstructions && rows <= maxRows && weight.Type != DType.F32 && weight.Columns % 8 == 0 && weight.Columns >= 2 * TensorMaps.BoxColumns && weight.Rows % 8 == 0;
 
-    /// <summary>output = activation(input · weightᵀ + bias), gated or added to the output.</summary>
-    public void Run(Tensor output, Tensor input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    /// <summary>
+    /// output = activation(input · weightᵀ + bias), gated or added to the output. Of an input's <paramref name="half"/> norm the kernel computes the rest; of the norm that
+    /// follows it computes the first half, if <paramref name="norms"/> knows one.
+    /// </summary>
+    public void Run(Tensor output, Tensor input, HalfNorm? half, DividedNorms? norms, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
         int rows = RowTile(input.Rows);
         SkinnyTile tile = SkinnyTile.For(new ProductSize(output.Columns, weights.Inputs, gated), rows, device.Multiprocessors, device.SharedBytesPerBlock);
@@ -31,27 +38,40 @@ internal sealed class SkinnyProducts(CudaDevice device, KernelLibrary kernels, i
             Columns = tile.Splits,
             Shape = (tile.Rows, rows, tile.Blocks, tile.Stages),
         };
+        if (!accumulate || output.Type != DType.F32 || !CanLeave(outputs)) norms = null;
+        HalfNorm? left = norms?.Place(output, weights.Weight, tiles, rows);
         SkinnyArguments arguments = new()
         {
             WeightMap = _maps.Get(weights.Weight, outputs),
             InputMap = _maps.Get(input, rows),
             Output = output.Data,
             Bias = weights.Bias?.Data ?? 0,
+            Squares = half?.Squares ?? 0,
+            NextGamma = left?.Norm.Gamma.Data ?? 0,
+            NextInput = left?.Scaled.Data ?? 0,
+            NextSquares = left?.Squares ?? 0,
             Rows = input.Rows,
             Outputs = output.Columns,
             Columns = weights.Inputs,
+            Parts = half?.Parts ?? 0,
+            Epsilon = half?.Norm.Epsilon ?? 0,
         };
-        kernels.Get("skinny", "skinny", constants).Launch(arguments, (tiles * tile.Splits, 1, 1), threads: (128 * tile.Groups) + 32, tile.SharedBytes(rows), cluster: tile.Splits);
+        kernels.Get("skinny", "skinny", constants).Launch(arguments, (tiles * tile.Splits, 1, 1), threads: (128 * tile.Groups) + (half is null ? 32 : 64), tile.SharedBytes(rows), cluster: tile.Splits);
+        norms?.Launched(output, weights.Weight, left);
     }
+
+    // Lanes of a warp add up the squares of a tile's row.
+    private static bool CanLeave(int outputs) => outputs / QuadOutputs <= WarpThreads && BitOperations.IsPow2(outputs / QuadOutputs);
 
     private static int RowTile(int rows) => rows <= 8 ? 8 : rows <= 16 ? 16 : rows <= 32 ? 32 : rows <= 64 ? 64 : 128;
 
     // Padded to the device's alignment of 64 bytes.
-    [StructLayout(LayoutKind.Sequential, Size = 320)]
+    [StructLayout(LayoutKind.Sequential, Size = 384)]
     private struct SkinnyArguments
     {
         public TensorMap WeightMap, InputMap;
-        public nint Output, Bias;
-        public int Rows, Outputs, Columns;
+        public nint Output, Bias, Squares, NextGamma, NextInput, NextSquares;
+        public int Rows, Outputs, Columns, Parts;
+        public float Epsilon;
     }
 }

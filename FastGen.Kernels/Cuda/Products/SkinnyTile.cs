@@ -54,7 +54,7 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
             SkinnyTile tile = new(height, blocks, 0, splits, height > WgmmaRows ? 2 : 1);
             int needed = (share + blocks - 1) / blocks, stages = Math.Min(Math.Min(ring / tile.StageBytes(inputRows), needed), MostStages);
             tile = tile with { Stages = Math.Max(stages, LeastStages) };
-            // One stage may hold all columns, but two are the least: of narrower ones, where two so wide do not fit. The kernel's barriers take as much as they align.
+            // One stage may hold all columns, but two are the least: of narrower ones, where two so wide do not fit. Beside them are the kernel's barriers and sums.
             if (blocks == 1 || ((stages >= enough || (stages == needed && stages > 0)) && tile.SharedBytes(inputRows) + Alignment <= sharedBytesPerBlock)) return tile;
         }
     }

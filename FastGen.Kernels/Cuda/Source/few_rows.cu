@@ -2,7 +2,7 @@
 // lie in memory, stream through a ring of bulk copies, 16 rows a tile. The warps of a CTA split the columns; each lane keeps its part of the input
 // in registers, so that the loop reads nothing but weights from shared memory. A chunk is 32 columns, of which a lane has eight in a row: the
 // operands of mma.sync may have their columns in any order that both share. Weights are on their way before the previous kernel ends. The norm's
-// factor of a row is applied to the sums.
+// factor of a row is applied to the sums; where the kernel before has left a norm half done (skinny.cu), it is from the squares that it left.
 #include "tensorcores.cuh"
 #include "row_product.cuh"
 
@@ -20,6 +20,13 @@
 #define SUMS (16 * BN)
 #define OUTS (GATED ? 8 : 16)            // of a tile
 
+struct FewRowsArguments {
+    RowProductArguments product;
+    const float* squares;   // [parts][BN], of an input that a norm's weights have scaled; null if it is what it should be
+    int parts;
+    float epsilon;
+};
+
 DEVICE void multiplying_warps_sync() { asm volatile("bar.sync 1, %0;" :: "n"(THREADS) : "memory"); }
 
 DEVICE uint4 load_shared16(u32 address) {
@@ -28,10 +35,11 @@ DEVICE uint4 load_shared16(u32 address) {
     return v;
 }
 
-KERNEL __launch_bounds__(THREADS + 32) few_rows(const RowProductArguments a) {
+KERNEL __launch_bounds__(THREADS + 32) few_rows(const FewRowsArguments arguments) {
+    const RowProductArguments& a = arguments.product;
     extern __shared__ __align__(128) char shared[];   // [STAGES][16][PITCH], then the warps' sums [2][WARPS][SUMS]
     __shared__ __align__(8) u64 barriers[2 * STAGES];
-    __shared__ float squares[NORM ? WARPS : 1][BN];
+    __shared__ float squares[WARPS][BN];
     float* sums = (float*)(shared + STAGES * STAGE_BYTES);
     u32 ring = shared_address(shared), full = shared_address(barriers), empty = full + 8 * STAGES;
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
@@ -89,10 +97,12 @@ KERNEL __launch_bounds__(THREADS + 32) few_rows(const RowProductArguments a) {
             x[h] = *(const uint4*)(input + chunk_of(h) * 32);
         }
     }
-    if (NORM) {
+    bool normed = NORM || arguments.squares;
+    if (!NORM && normed) for (int part = warp * 4 + t; part < arguments.parts; part += WARPS * 4) squared += arguments.squares[part * BN + g];
+    if (normed) {
         squared += __shfl_xor_sync(~0u, squared, 1);
         squared += __shfl_xor_sync(~0u, squared, 2);
-        if (t == 0) squares[NORM ? warp : 0][g] = squared;
+        if (t == 0) squares[warp][g] = squared;
     }
 
     // A thread that adds the warps' sums has the same row of the input in every tile.
@@ -135,11 +145,11 @@ KERNEL __launch_bounds__(THREADS + 32) few_rows(const RowProductArguments a) {
         T_OUT* place = a.output + (i64)row * a.outputs + output;
         float old = ACCUMULATE && mine ? to_float(*place) : 0.f;   // on its way while the warps meet
         multiplying_warps_sync();
-        if (NORM && tile == 0) {
+        if (normed && tile == 0) {
             float all = 0.f;
 #pragma unroll
-            for (int w = 0; w < WARPS; w++) all += squares[NORM ? w : 0][row];
-            factor = rsqrtf(all / COLUMNS + a.epsilon);
+            for (int w = 0; w < WARPS; w++) all += squares[w][row];
+            factor = rsqrtf(all / COLUMNS + (NORM ? a.epsilon : arguments.epsilon));
         }
         if (!mine) continue;
         float v = total(buffer + threadIdx.x);

@@ -3,6 +3,9 @@
 // BM is what spreads the weights evenly over the chip, so the last wgmma of a stage may read rows that are not the tile's; their sums are dropped.
 // Few tiles: SPLITS CTAs of a cluster share the columns and add up through distributed shared memory. Weights are on their way before the
 // previous kernel ends. Gated: a tile holds as many rows of the gate as of the up projection.
+// A norm between two products may be divided among them: the first leaves its sum scaled by the norm's weights and parts of the sum's squares, the
+// second multiplies its results by the norm's factor. Of more than 64 rows the longer ends cost more than the norm's own kernel, which runs beside the
+// first loads of weights.
 #include "wgmma.cuh"
 
 #define BM SHAPE_A          // a multiple of 8, gated of 16
@@ -18,15 +21,24 @@
 #define INPUT_OFFSET (BM * 128 * BLOCKS)
 #define PITCH (BM + 4)
 #define QUADS (OUTS / 4)    // of outputs, in a row of the tile
+#define DIVIDES (BN <= 64)
+#define LEAVES (DIVIDES && ACCUMULATE && !GATED && QUADS <= 32 && (QUADS & (QUADS - 1)) == 0)
 
 struct SkinnyArguments {
     TensorMap weight_map, input_map;
-    T_OUT* output;        // [rows, outputs]
+    T_OUT* output;              // [rows, outputs]
     const float* bias;
-    int rows, outputs, columns;
+    const float* squares;       // [parts][BN], of the input before it was scaled; null if the input is what it should be
+    const float* next_gamma;    // of the norm that follows; null for none
+    T_WEIGHT* next_input;       // [rows, outputs]
+    float* next_squares;        // [tiles][BN]
+    int rows, outputs, columns, parts;
+    float epsilon;
 };
 
 DEVICE void consumers_sync() { asm volatile("bar.sync 1, %0;" :: "n"(THREADS) : "memory"); }
+DEVICE void factors_ready() { asm volatile("bar.arrive 2, %0;" :: "n"(THREADS + 32) : "memory"); }
+DEVICE void await_factors() { asm volatile("bar.sync 2, %0;" :: "n"(THREADS + 32) : "memory"); }
 
 DEVICE void store4(float* p, const float (&v)[4]) { *(float4*)p = make_float4(v[0], v[1], v[2], v[3]); }
 template <class T> DEVICE void store4(T* p, const float (&v)[4]) { *(uint2*)p = make_uint2(Pair<T>::of(v[0], v[1]), Pair<T>::of(v[2], v[3])); }
@@ -36,9 +48,28 @@ template <class T> DEVICE void load4(const T* p, float (&v)[4]) {
     v[0] = Pair<T>::low(w.x); v[1] = Pair<T>::high(w.x); v[2] = Pair<T>::low(w.y); v[3] = Pair<T>::high(w.y);
 }
 
-KERNEL __launch_bounds__(THREADS + 32) skinny(const __grid_constant__ SkinnyArguments a) {
+// By one warp: each row's factor of the norm.
+DEVICE void add_squares(const SkinnyArguments& a, float* factors, int lane) {
+    constexpr int LANES = BN / 4;
+    float sums[4] = {0.f, 0.f, 0.f, 0.f};
+#pragma unroll 16
+    for (int part = lane / LANES; part < a.parts; part += 32 / LANES) {
+        float squares[4];
+        load4(a.squares + part * BN + lane % LANES * 4, squares);
+        for (int i = 0; i < 4; i++) sums[i] += squares[i];
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+#pragma unroll
+        for (int o = LANES; o < 32; o <<= 1) sums[i] += __shfl_xor_sync(~0u, sums[i], o);
+        if (lane < LANES) factors[lane * 4 + i] = rsqrtf(sums[i] / a.columns + a.epsilon);
+    }
+}
+
+KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ SkinnyArguments a) {
     extern __shared__ __align__(1024) char unaligned[];
     __shared__ __align__(8) u64 barriers[2 * STAGES];
+    __shared__ float factors[BN];
     char* shared = (char*)(((u64)unaligned + 1023) & ~(u64)1023);
     u32 ring = shared_address(shared), full = shared_address(barriers), empty = full + 8 * STAGES;
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, rank = blockIdx.x % SPLITS, first = blockIdx.x / SPLITS * OUTS;
@@ -81,6 +112,13 @@ KERNEL __launch_bounds__(THREADS + 32) skinny(const __grid_constant__ SkinnyArgu
                 if (++s == STAGES) { s = 0; parity ^= 1; }
             }
         }
+        return;
+    }
+
+    if (DIVIDES && warp > 4 * GROUPS) {   // only there if it is needed
+        wait_for_previous();
+        add_squares(a, factors, lane);
+        factors_ready();
         return;
     }
 
@@ -128,8 +166,11 @@ KERNEL __launch_bounds__(THREADS + 32) skinny(const __grid_constant__ SkinnyArgu
             if (is_mine(v)) load4(a.output + (i64)(v / QUADS) * a.outputs + first + v % QUADS * 4, old[ACCUMULATE ? turn : 0]);
         }
     }
+    float gamma[4] = {0.f, 0.f, 0.f, 0.f};   // a thread has the same outputs in every turn
+    if (LEAVES && a.next_gamma && first + threadIdx.x % QUADS * 4 < a.outputs) load4(a.next_gamma + first + threadIdx.x % QUADS * 4, gamma);
     // The finished tile goes through shared memory, [BN][PITCH]; the ring is free by now.
     float* tile = (float*)shared;
+    if (DIVIDES && a.squares) await_factors();
     consumers_sync();
 #pragma unroll
     for (int i = 0; i < HELD; i++) {
@@ -152,21 +193,43 @@ KERNEL __launch_bounds__(THREADS + 32) skinny(const __grid_constant__ SkinnyArgu
             for (int q = 0; q < SPLITS; q++) { t[0] += parts[q].x; t[1] += parts[q].y; t[2] += parts[q].z; t[3] += parts[q].w; }
         }
     };
+    float squares[TURNS];
 #pragma unroll
     for (int turn = 0; turn < TURNS; turn++) {
         int v = from + turn * THREADS, row = v / QUADS, column = v % QUADS * 4, output = first + column;
+        squares[turn] = 0.f;
         if (!is_mine(v)) continue;
-        float values[4];
+        float values[4], factor = DIVIDES && a.squares ? factors[row] : 1.f;
         total(row, column, values);
+        for (int i = 0; i < 4; i++) values[i] *= factor;
         if (a.bias) for (int i = 0; i < 4; i++) values[i] += a.bias[output + i];
         for (int i = 0; i < 4; i++) values[i] = activate<ACTIVATION>(values[i]);
         if (GATED) {
             float up[4];
             total(row, BM / 2 + column, up);
-            for (int i = 0; i < 4; i++) values[i] *= a.bias ? up[i] + a.bias[a.outputs + output + i] : up[i];
+            for (int i = 0; i < 4; i++) values[i] *= up[i] * factor + (a.bias ? a.bias[a.outputs + output + i] : 0.f);
         }
         if (ACCUMULATE) for (int i = 0; i < 4; i++) values[i] += old[ACCUMULATE ? turn : 0][i];
         store4(a.output + (i64)row * a.outputs + output, values);
+        if (LEAVES && a.next_gamma) {
+            float scaled[4];
+            for (int i = 0; i < 4; i++) {
+                scaled[i] = values[i] * gamma[i];
+                squares[turn] += values[i] * values[i];
+            }
+            store4(a.next_input + (i64)row * a.outputs + output, scaled);
+        }
+    }
+    if (LEAVES && a.next_gamma) {
+#pragma unroll
+        for (int o = 1; o < QUADS; o <<= 1)
+#pragma unroll
+            for (int turn = 0; turn < TURNS; turn++) squares[turn] += __shfl_xor_sync(~0u, squares[turn], o);
+#pragma unroll
+        for (int turn = 0; turn < TURNS; turn++) {
+            int v = from + turn * THREADS;
+            if (v < end && v % QUADS == 0) a.next_squares[first / OUTS * BN + v / QUADS] = squares[turn];
+        }
     }
     if (SPLITS > 1) cluster_sync();
 }

@@ -40,6 +40,7 @@ internal sealed unsafe class StepGraphs(CudaDevice device) : IDisposable
             return;
         }
         if (graph == 0) _graphs[key] = graph = Record(device, () => backend.Queue(key.Forward, key.Rows, key.Rows));
+        device.CountLaunch();
         CudaDriver.Check(CudaDriver.cuGraphLaunch(graph, device.Stream));
     }
 

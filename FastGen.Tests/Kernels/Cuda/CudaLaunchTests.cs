@@ -154,8 +154,8 @@ public sealed class CudaLaunchTests
         {
             ("gemv", _) => 4 * constants.Rows * constants.Shape.A,
             // Barriers, sums of squares, and what aligns the ring behind them.
-            ("few_rows", _) => (16 * constants.Shape.C) + (constants.Norm == 0 ? 0 : 32 * constants.Shape.A) + 128,
-            // Barriers, and what aligns the rings behind them.
+            ("few_rows", _) => (16 * constants.Shape.C) + (32 * constants.Shape.A) + 128,
+            // Barriers, factors of norms, and what aligns the rings behind them.
             ("skinny" or "experts_skinny" or "experts_tiles" or "attention_wgmma" or "gemm", _) => 1024,
             ("attention_split", _) => (2 * constants.Group * (constants.HeadDim + 8)) + (4 * constants.HeadDim) + (constants.Shape.A == 0 ? 128 : 0) + (32 * constants.Group) + 128,
             ("attention_tiles", _) => 128,
