@@ -1,10 +1,11 @@
 """llama.cpp from its shared libraries (ctypes, llama.h of v0.5.0), random weights, token ids in and out: closed loops of clients.
 
-usage: llamacpp_sweep.py LOADS RESULTS --library FOLDER [--shape NAME] [--limit SECONDS] [--budget TOKENS]
+usage: llamacpp_sweep.py LOADS RESULTS --library FOLDER [--shape NAME] [--limit SECONDS] [--budget TOKENS] [--sampling backend|host]
 
 FOLDER holds libggml*.so and libllama*.so, for one the folder bins/linux-x64 of npm's @node-llama-cpp/linux-x64 3.22.1. The scheduler is llama-server's: every
 step one token for each sequence that generates, then prompts until the step holds 2,048 tokens (n_batch); --budget is n_ubatch (512, as llama-server has it).
-Flash attention is on, keys and values have 16 bits, each sequence has its own stream of the cache (kv_unified off). Greedy, sampled by the backend.
+Flash attention is on, keys and values have 16 bits, each sequence has its own stream of the cache (kv_unified off). Greedy, sampled by the backend (the default) or
+from logits copied to the host, which needs numpy.
 """
 import ctypes as c
 import glob
@@ -63,7 +64,7 @@ FUNCTIONS = {
     "llama": dict(llama_log_set=(None, LOG, P), llama_version=(TEXT,), llama_model_default_params=(ModelParams,), llama_context_default_params=(ContextParams,),
                   llama_model_init_from_user=(P, P, SET_DATA, P, ModelParams), llama_init_from_model=(P, P, ContextParams), llama_free=(None, P),
                   llama_get_memory=(P, P), llama_memory_clear=(None, P, c.c_bool), llama_memory_seq_rm=(c.c_bool, P, I32, I32, I32),
-                  llama_decode=(I32, P, Batch), llama_synchronize=(None, P),
+                  llama_decode=(I32, P, Batch), llama_synchronize=(None, P), llama_get_logits=(P, P),
                   llama_get_sampled_token_ith=(I32, P, I32), llama_set_sampler=(c.c_bool, P, I32, P), llama_sampler_chain_default_params=(SamplerChainParams,),
                   llama_sampler_chain_init=(P, SamplerChainParams), llama_sampler_chain_add=(None, P, P), llama_sampler_init_greedy=(P,)),
 }
@@ -172,7 +173,8 @@ def make_model(library, shape):
 class Engine:
     """A model with one context at a time."""
 
-    def __init__(self, library, model, shape):
+    def __init__(self, library, model, shape, on_host):
+        self.on_host = on_host
         self.library, self.model, self.vocabulary, self.context = library, model, shape["vocab_size"], None
         self.on_device = any(not device.startswith("CPU") for device in library.devices)
         integers, self.outputs = c.c_int32 * STEP_TOKENS, (c.c_int8 * STEP_TOKENS)()
@@ -194,7 +196,7 @@ class Engine:
         if not self.context:
             raise RuntimeError("no context")
         self.memory = self.library.llama_get_memory(self.context)
-        for sequence in range(sequences):
+        for sequence in range(0 if self.on_host else sequences):
             chain = self.library.llama_sampler_chain_init(self.library.llama_sampler_chain_default_params())
             self.library.llama_sampler_chain_add(chain, self.library.llama_sampler_init_greedy())
             self.library.llama_set_sampler(self.context, sequence, chain)
@@ -223,6 +225,10 @@ class Engine:
         if not outputs:
             self.library.llama_synchronize(self.context)
             return []
+        if self.on_host:
+            import numpy
+            logits = (c.c_float * (len(outputs) * self.vocabulary)).from_address(self.library.llama_get_logits(self.context))
+            return numpy.frombuffer(logits, numpy.float32).reshape(len(outputs), self.vocabulary).argmax(axis=1).tolist()
         tokens = [self.library.llama_get_sampled_token_ith(self.context, at) for at in outputs]
         if min(tokens) < 0:
             raise RuntimeError("the backend sampled no token")
@@ -271,10 +277,10 @@ def run(engine, load):
                 slots[number] = None
 
 
-def option(name):
+def option(name, default=None):
     """Takes an option of this script alone out of the arguments."""
     if name not in sys.argv:
-        sys.exit(__doc__)
+        return default or sys.exit(__doc__)
     at = sys.argv.index(name)
     value = sys.argv[at + 1]
     del sys.argv[at:at + 2]
@@ -282,14 +288,16 @@ def option(name):
 
 
 def main():
-    folder = os.path.abspath(option("--library"))
+    folder, sampling = os.path.abspath(option("--library")), option("--sampling", "backend")
+    if sampling not in ("backend", "host"):
+        sys.exit(__doc__)
     options = sweep.arguments(__doc__)
     shape, ubatch = sweep.SHAPES[options.shape], options.budget or 512
     if shape["model_type"] != "llama":
         sys.exit("only Llama's shapes")
     library = Library(folder, options.results + ".log")
-    results = sweep.Results(options.results, f"llama.cpp {library.llama_version().decode()}", options.shape, options.limit, devices=library.devices)
-    engine = Engine(library, make_model(library, shape), shape)
+    results = sweep.Results(options.results, f"llama.cpp {library.llama_version().decode()}", options.shape, options.limit, devices=library.devices, sampling=sampling)
+    engine = Engine(library, make_model(library, shape), shape, sampling == "host")
     for load in sweep.loads(options.loads):
         if not results.has_time_for(load):
             continue
