@@ -14,7 +14,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     // Of more, the gemv's registers leave too few loads in flight; the tensor cores' kernel for eight rows takes less.
     private const int GemvRows = 2;
 
-    private readonly CublasProducts _cublas = new(device, choices);
+    private readonly CublasProducts _cublas = new(device, scratch, choices);
     private readonly GemvProducts _gemv = new(device, kernels);
     private readonly FewRowsProducts _fewRows = new(device, kernels, options.FewRows);
     private readonly SkinnyProducts _skinny = new(device, kernels, options.Deterministic ? DeterministicRows : options.SkinnyRows);
