@@ -167,6 +167,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         int widest = Math.Max(shape.HiddenSize, Math.Max(shape.MlpColumns, shape.Heads * shape.HeadDim));
         _ = _scratch.Matrix(ScratchUse.Normed, activation, limits.Tokens, widest);
         _ = _scratch.Matrix(ScratchUse.Gated, activation, limits.Tokens, 2 * shape.MlpColumns);
+        _products.Prepare();
         _device.Synchronize();
     }
 

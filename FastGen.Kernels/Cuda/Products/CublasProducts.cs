@@ -33,6 +33,12 @@ internal sealed unsafe class CublasProducts : IDisposable
     public bool TryMultiply(Tensor output, Tensor input, Tensor weight, Tensor bias, Activation activation, bool accumulate) =>
         EpilogueOf(activation) is { } epilogue && (!accumulate || activation == Activation.None) && TryMultiply(output, input, weight, accumulate, epilogue, bias.Data);
 
+    /// <summary>Takes what all products share, if it is not there yet.</summary>
+    public void TakeWorkspace()
+    {
+        if (_workspace == 0) _workspace = _device.Allocate(WorkspaceBytes, MemoryUse.Scratch);
+    }
+
     public void Dispose()
     {
         ForgetPlans();
@@ -141,7 +147,7 @@ internal sealed unsafe class CublasProducts : IDisposable
 
     private Plan? Choose(ProductShape shape, nint weight, nint input, nint? output, nint bias)
     {
-        if (_workspace == 0) _workspace = _device.Allocate(WorkspaceBytes, MemoryUse.Scratch);
+        TakeWorkspace();
         if (_handle == 0)
         {
             nint handle = 0;

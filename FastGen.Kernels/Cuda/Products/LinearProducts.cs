@@ -24,6 +24,12 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>Whether a weight matrix has one kernel at every number of rows, so that a row's bits do not depend on the others.</summary>
     public bool IsDeterministic => options.Deterministic;
 
+    /// <summary>Takes the memory that products of any number of rows need.</summary>
+    public void Prepare()
+    {
+        if (!IsDeterministic) _cublas.TakeWorkspace();
+    }
+
     /// <summary>output = norm(input), row by row.</summary>
     public void Norm(Tensor output, Tensor input, NormWeights weights)
     {
