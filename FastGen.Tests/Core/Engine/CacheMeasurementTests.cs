@@ -17,6 +17,9 @@ public sealed class CacheMeasurementTests
     private const string Mixtral =
         """{"architectures": ["MixtralForCausalLM"], "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256, "num_local_experts": 4, "num_experts_per_tok": 2}""";
 
+    private const string QwenMoe =
+        """{"architectures": ["Qwen3MoeForCausalLM"], "vocab_size": 96, "hidden_size": 32, "intermediate_size": 64, "moe_intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16, "max_position_embeddings": 256, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": true}""";
+
     // Sequences and budget, then the largest step of prompts and that of decodes.
     [TestCase(8, 512, "8 of 512", "8 of 8")]
     [TestCase(8, 64, "1 of 64", "8 of 8")]
@@ -49,11 +52,13 @@ public sealed class CacheMeasurementTests
     public void Engine_BackendThatCompilesNothing_RunsNoStepBeforeItAsks() => Assert.That(
         Load(Llama, compiles: false, new EngineOptions { MaxSequences = 8, TokenBudget = 512 }, out _), Is.EqualTo((string[])["Prepare", "Allocate", "DefaultCacheBytes", "AllocateKvLayer"]));
 
-    [TestCase(Llama)]
-    [TestCase(Mistral)]
-    [TestCase(Mixtral)]
-    public async Task Engine_CacheMeasured_GivesTheSameTokens(string config)
+    [TestCase(nameof(Llama))]
+    [TestCase(nameof(Mistral))]
+    [TestCase(nameof(Mixtral))]
+    [TestCase(nameof(QwenMoe))]
+    public async Task Engine_CacheMeasured_GivesTheSameTokens(string model)
     {
+        string config = model switch { nameof(Llama) => Llama, nameof(Mistral) => Mistral, nameof(Mixtral) => Mixtral, _ => QwenMoe };
         List<int>[] expected = await Tokens(new EngineOptions { MaxSequences = 4, TokenBudget = 32, CacheTokens = 1024 }, compiles: false);
         Assert.That(await Tokens(new EngineOptions { MaxSequences = 4, TokenBudget = 32 }, compiles: true), Is.EqualTo(expected));
         Assert.That(await Tokens(new EngineOptions { MaxSequences = 4, Scheduler = new SchedulerOptions { SplitFuse = false } }, compiles: true), Is.EqualTo(expected));
