@@ -33,7 +33,10 @@ public sealed partial class LlmEngine : IDisposable
     private volatile Exception? _fault;
     private long _lastEnd, _stepCount, _computedTokens, _generatedTokens;
 
-    /// <summary>Allocates all buffers and the cache on the model's backend (one whose size is not given after the largest steps have run, where the backend compiles them), chooses the token budget and starts the engine's thread.</summary>
+    /// <summary>
+    /// Allocates all buffers and then the cache on the model's backend, chooses the token budget and starts the engine's thread. Where no option gives the cache's size and
+    /// the backend compiles steps, the largest steps run before it is made.
+    /// </summary>
     /// <param name="model">A loaded model; its backend serves this engine alone and must outlive it.</param>
     /// <param name="stopTokens">Token ids that end generation unless a request says otherwise.</param>
     /// <param name="options">Sizes; null for defaults.</param>

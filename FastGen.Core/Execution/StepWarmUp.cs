@@ -5,7 +5,7 @@ namespace FastGen;
 /// <summary>
 /// Runs decode steps of all sizes at load, with short contexts and long ones, one step that holds a prompt's chunk too, and prompts of growing length up to the token
 /// budget, so that no request waits for a kernel to be compiled, an algorithm to be chosen or a step to be recorded. What they write to the cache is
-/// overwritten before it is read. Before that, where the size of the cache is to be measured, the largest steps.
+/// overwritten before it is read. Where the cache's size is measured, the largest steps run before all of these.
 /// </summary>
 internal static class StepWarmUp
 {

@@ -108,8 +108,9 @@ internal sealed unsafe class CublasProducts : IDisposable
         }
     }
 
-    // Index of the fastest on the data at hand, into an output that is about to be written anyway, if it is not added to: the cache has taken what memory there was. In a step weights come from memory, so each run has the cache emptied before it: by clearing the workspace. The candidates
-    // take turns and each counts with its best, so that what disturbs one turn decides nothing.
+    // Index of the fastest on the data at hand. In a step weights come from memory, so each run has the device's cache emptied before it: by clearing the workspace. The
+    // candidates take turns and each counts with its best, so that what disturbs one turn decides nothing. They write where the product goes anyway, unless it is added to
+    // what lies there: the key/value cache leaves no memory for a buffer of their own.
     private int Time(Plan plan, MatmulHeuristic[] candidates, nint weight, nint input, nint target)
     {
         nint start = 0, end = 0;
