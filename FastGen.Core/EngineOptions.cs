@@ -21,7 +21,11 @@ public sealed record EngineOptions
     /// <summary>Tokens that the key/value cache holds; null follows <see cref="CacheBytes"/>.</summary>
     public int? CacheTokens { get; init; }
 
-    /// <summary>Bytes that the key/value cache takes; null asks the backend, and takes no more than the sequences can use.</summary>
+    /// <summary>
+    /// Bytes that the key/value cache takes; null asks the backend, and takes no more than the sequences can use. On CUDA that is what is free on the device once the
+    /// largest steps have run, less a 32nd of the device (1 GiB at least) and what penalties and log probabilities may take: set it where another program or a second
+    /// pipeline is to have room beside. On the CPU it is a quarter of the memory.
+    /// </summary>
     public long? CacheBytes { get; init; }
 
     /// <summary>Tokens in a cache block. Default 16.</summary>

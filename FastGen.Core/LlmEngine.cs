@@ -33,7 +33,10 @@ public sealed partial class LlmEngine : IDisposable
     private volatile Exception? _fault;
     private long _lastEnd, _stepCount, _computedTokens, _generatedTokens;
 
-    /// <summary>Allocates the cache and all buffers on the model's backend, chooses the token budget and starts the engine's thread.</summary>
+    /// <summary>
+    /// Allocates all buffers and then the cache on the model's backend, chooses the token budget and starts the engine's thread. Where no option gives the cache's size and
+    /// the backend compiles steps, the largest steps run before it is made.
+    /// </summary>
     /// <param name="model">A loaded model; its backend serves this engine alone and must outlive it.</param>
     /// <param name="stopTokens">Token ids that end generation unless a request says otherwise.</param>
     /// <param name="options">Sizes; null for defaults.</param>
@@ -57,12 +60,14 @@ public sealed partial class LlmEngine : IDisposable
 
         EngineSizes sizes = EngineSizes.Choose(_backend, _shape, options);
         MaxContext = sizes.MaxContext;
-        CacheBytes = sizes.CacheBytes;
-        KvCache cache = new(_backend, _shape, _backend.PrecisionFor(_shape.WeightType).KvCache, sizes.Blocks, options.BlockSize);
         _backend.Prepare(_shape, sizes.Limits);
-        _runner = new ModelRunner(model, cache, new Activations(_backend, _shape, sizes.Limits));
+        Activations activations = new(_backend, _shape, sizes.Limits);
+        int blocks = sizes.Blocks ?? CacheMeasurement.ChooseBlocks(model, activations, sizes, cancellationToken);
+        CacheBytes = blocks * sizes.BlockBytes;
+        _runner = new ModelRunner(model, sizes.MakeCache(_backend, _shape, blocks), activations);
+        if (sizes.Blocks is not null) StepWarmUp.Compile(_backend, _runner, sizes.Limits, cancellationToken);
         StepWarmUp.RunDecodes(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext, cancellationToken);
-        _blocks = new BlockAllocator(sizes.Blocks, options.BlockSize);
+        _blocks = new BlockAllocator(blocks, options.BlockSize);
         int stepTokens = sizes.Limits.Tokens, backlogTokens = 0, streamingTokens = 0;
         if (options.TokenBudget is null && options.Scheduler.SplitFuse)
         {
@@ -72,12 +77,12 @@ public sealed partial class LlmEngine : IDisposable
             Log.Calibrated(_logger, Calibration);
         }
         StepWarmUp.RunPrompts(_backend, _runner, sizes.Limits, _shape.VocabularySize, MaxContext, _budgetController?.Budget ?? stepTokens, cancellationToken);
-        int watermark = (int)Math.Ceiling(options.Watermark * sizes.Blocks);
+        int watermark = (int)Math.Ceiling(options.Watermark * blocks);
         _scheduler = new Scheduler(_blocks, new SchedulerLimits(stepTokens, options.MaxSequences, _shape.CacheWindow, watermark, streamingTokens, backlogTokens, options.Scheduler.SplitFuse));
         if (_budgetController is not null) _scheduler.TokenBudget = _budgetController.Budget;
         _steps = [new EngineStep(sizes.Limits), new EngineStep(sizes.Limits)];
         UpdateStatistics();
-        Log.Started(_logger, _backend.Description, TokenBudget, sizes.Blocks, options.BlockSize, CacheBytes / (1 << 20), MaxContext);
+        Log.Started(_logger, _backend.Description, TokenBudget, blocks, options.BlockSize, CacheBytes / (1 << 20), MaxContext);
         _thread = new Thread(Run) { Name = "FastGen engine", IsBackground = true };
         _thread.Start();
     }

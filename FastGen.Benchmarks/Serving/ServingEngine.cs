@@ -38,6 +38,9 @@ internal sealed class ServingEngine : IDisposable
     /// <summary>Bytes that this backend has allocated on its device; null on the CPU.</summary>
     public long? DeviceBytes => _cuda?.AllocatedBytes;
 
+    /// <summary>Bytes that are free on its device; null on the CPU.</summary>
+    public long? FreeDeviceBytes => _cuda?.FreeBytes;
+
     public int Vocabulary { get; }
 
     /// <summary>Tokens of the longest request that can run.</summary>

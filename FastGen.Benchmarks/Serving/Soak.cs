@@ -216,14 +216,14 @@ internal sealed class Soak : IDisposable
         return Array.TrueForAll(judgements, judgement => judgement.Holds);
     }
 
-    /// <summary>Bytes of managed memory, allocated on the device (null on the CPU), and left for a cache by all programs together.</summary>
-    private readonly record struct Memory(long Managed, long? Allocated, long Free)
+    /// <summary>Bytes of managed memory, allocated on the device, and left free there by all programs together (null on the CPU).</summary>
+    private readonly record struct Memory(long Managed, long? Allocated, long? Free)
     {
         public static Memory Now(ServingEngine serving)
         {
             GC.Collect(2, GCCollectionMode.Forced, blocking: true, compacting: true);
             GC.WaitForPendingFinalizers();
-            return new Memory(GC.GetTotalMemory(forceFullCollection: true), serving.DeviceBytes, serving.Backend.DefaultCacheBytes);
+            return new Memory(GC.GetTotalMemory(forceFullCollection: true), serving.DeviceBytes, serving.FreeDeviceBytes);
         }
     }
 }

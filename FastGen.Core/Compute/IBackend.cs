@@ -3,20 +3,23 @@ namespace FastGen.Compute;
 /// <summary>
 /// The narrow waist between models and hardware. Operations run in call order, as on one stream; on a device they are queued and
 /// return at once. Only <see cref="Collect"/> and <see cref="Download"/> wait. A backend serves one engine and is called by one
-/// thread at a time; all that it allocated is freed with it.
+/// thread at a time; what it allocated and did not get back is freed with it.
 /// </summary>
 public interface IBackend : IDisposable
 {
     /// <summary>The hardware in words, for logs.</summary>
     string Description { get; }
 
-    /// <summary>Bytes that the key/value cache may take when the caller sets no size, measured after the weights are loaded.</summary>
+    /// <summary>
+    /// Bytes that the key/value cache may take when the caller sets no size. The engine asks once everything else is there: the weights, the activations, and where
+    /// <see cref="CompilesSteps"/> whatever the largest steps take, which have then run.
+    /// </summary>
     long DefaultCacheBytes { get; }
 
     /// <summary>The largest token budget that calibration may try.</summary>
     int TokenBudgetLimit { get; }
 
-    /// <summary>True if the first step of a size takes much longer than later ones, because kernels are compiled and steps recorded: the engine then runs some at load.</summary>
+    /// <summary>True if the first step of a size takes much longer than later ones, because kernels are compiled, memory taken and steps recorded: the engine then runs some at load.</summary>
     bool CompilesSteps => false;
 
     /// <summary>The types it computes in with weights stored as <paramref name="weights"/>.</summary>
@@ -32,6 +35,9 @@ public interface IBackend : IDisposable
 
     /// <summary>Room for one layer's cache. Each row is a block; its layout is the backend's own.</summary>
     KvLayer AllocateKvLayer(DType type, int blocks, int blockSize, int kvHeads, int headDim);
+
+    /// <summary>Gives one layer's cache back before the backend ends. All steps are collected, and no later one uses it.</summary>
+    void FreeKvLayer(KvLayer layer);
 
     /// <summary>
     /// Fills rows of a weight matrix or a row-major matrix, from <paramref name="firstRow"/> on.

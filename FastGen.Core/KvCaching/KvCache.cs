@@ -31,4 +31,10 @@ public sealed class KvCache
 
     /// <summary>The storage of <paramref name="layer"/>.</summary>
     public KvLayer this[int layer] => _layers[layer];
+
+    /// <summary>Gives all layers back to the backend that they are from; nothing may use them any more.</summary>
+    internal void Free(IBackend backend)
+    {
+        foreach (KvLayer layer in _layers) backend.FreeKvLayer(layer);
+    }
 }

@@ -66,6 +66,15 @@ public sealed partial class CheckedBackend(IBackend inner) : IBackend
     }
 
     /// <inheritdoc/>
+    public void FreeKvLayer(KvLayer layer)
+    {
+        Require(Find(layer.Storage, "the layer").Layout == Layout.Cache, $"{Shape(layer.Storage)} is no cache layer");
+        Require(_uncollected.Count == 0, $"{_uncollected.Count} steps are uncollected, which may use it");
+        inner.FreeKvLayer(layer);
+        _allocations.Remove(layer.Storage.Data);
+    }
+
+    /// <inheritdoc/>
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
     {
         Layout layout = Find(target, "target").Layout;

@@ -54,6 +54,8 @@ internal sealed unsafe partial class SimdBackend<TSimd, TVector> : IBackend
         return new KvLayer(_memory.Matrix(type, blocks, KvBlocks<TSimd, TVector>.BlockLength(blockSize, kvHeads, headDim)), blockSize, kvHeads, headDim);
     }
 
+    public void FreeKvLayer(KvLayer layer) => _memory.Free(layer.Storage.Data);
+
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
     {
         long rowBytes = (long)target.Columns * sourceType.Size();

@@ -15,10 +15,20 @@ public sealed unsafe partial class CudaBackend
     /// <summary>Bytes that this backend holds on the device.</summary>
     internal long AllocatedBytes => _device.AllocatedBytes;
 
+    /// <summary>Bytes that are free on the device, whoever took the others.</summary>
+    internal long FreeBytes
+    {
+        get
+        {
+            _device.MakeCurrent();
+            return _device.Room().Free;
+        }
+    }
+
     /// <summary><see cref="CudaOptions.SharesAttention"/>, for measurements that compare.</summary>
     internal bool? SharesAttention { get; set; }
 
-    /// <summary>Drops all recorded steps, for measurements that change what a step does.</summary>
+    /// <summary>Waits for all queued work and drops all recorded steps, where these name memory that moves or is given back, and for measurements that change what a step does.</summary>
     internal void ForgetRecordings()
     {
         _device.Synchronize();

@@ -94,7 +94,8 @@ public sealed unsafe partial class CudaBackend
     {
         Batch = batch,
         Logits = logits.Data,
-        Kept = need == LogProbabilityNeed.OfChangedLogits ? _scratch.Get(ScratchUse.KeptLogits, (long)logits.Rows * logits.Columns * sizeof(float)) : 0,
+        // For the most rows at once: outgrown buffers would stay.
+        Kept = need == LogProbabilityNeed.OfChangedLogits ? _scratch.Get(ScratchUse.KeptLogits, (long)Steps.Limits.Sequences * logits.Columns * sizeof(float)) : 0,
         Normalizers = _scratch.Get(ScratchUse.LogNormalizers, logits.Rows * sizeof(float)),
         Sampling = Steps.Sampling,
         LastDrawn = Steps.LastDrawn,

@@ -14,11 +14,14 @@ namespace FastGen.Kernels.Cuda;
 /// </summary>
 public sealed unsafe partial class CudaBackend : IBackend
 {
-    private const int LargestTokenBudget = 8192;
+    private const int LargestTokenBudget = 8192, LargestSplitGroup = 16;
 
     // Activations and scratch of a token in the largest step: what the widest of models that fit a device take, and as much again for what grows with the first steps.
     private const long StepBytesPerToken = 512 << 10;
-    private const int LargestSplitGroup = 16;
+
+    // Left free beside the cache: for the recordings of decodes, modules that load late, what the driver rounds up, and other programs.
+    private const long LeastReserve = 1L << 30;
+    private const int ReserveShare = 32;
 
     private readonly CudaDevice _device;
     private readonly CudaDeviceInfo _info;
@@ -55,14 +58,17 @@ public sealed unsafe partial class CudaBackend : IBackend
     public string Description => string.Create(CultureInfo.InvariantCulture, $"{_info.Name} (CUDA device {_info.Index}, compute capability {_info.ComputeCapability}, {_info.MemoryBytes / (1L << 30)} GiB)");
 
     /// <inheritdoc/>
+    /// <remarks>
+    /// What is free, less a reserve for what is taken after that: a 32nd of the device, at least 1 GiB, and what the first requests with penalties and with log
+    /// probabilities take. Where less than twice the reserve is free, half of that.
+    /// </remarks>
     public long DefaultCacheBytes
     {
         get
         {
             _device.MakeCurrent();
-            (long free, long total) = CudaDevice.Memory();
-            long kept = KeptBytes(total);
-            return free > 2 * kept ? free - kept : free / 2;
+            (long free, long total) = _device.Room();
+            return Math.Max(free - ReserveBytes(total) - (_steps?.LaterBytes ?? 0), free / 2);
         }
     }
 
@@ -72,11 +78,14 @@ public sealed unsafe partial class CudaBackend : IBackend
     /// <inheritdoc/>
     public bool CompilesSteps => true;
 
-    /// <summary>Room for activations and scratch of the largest step, which are made after the cache.</summary>
-    internal static long KeptBytes(long deviceBytes) => Math.Max(2L << 30, deviceBytes / 12);
+    /// <summary>What the cache leaves free of a device for what is taken after it.</summary>
+    internal static long ReserveBytes(long deviceBytes) => Math.Max(LeastReserve, deviceBytes / ReserveShare);
 
-    /// <summary>The largest power of two of tokens whose step fits the room kept for it.</summary>
-    internal static int TokenBudgetOf(long deviceBytes) => Math.Min(LargestTokenBudget, 1 << BitOperations.Log2((ulong)(KeptBytes(deviceBytes) / StepBytesPerToken)));
+    /// <summary>What activations and scratch of the largest step may take of a device.</summary>
+    internal static long LargestStepBytes(long deviceBytes) => Math.Max(2L << 30, deviceBytes / 12);
+
+    /// <summary>The largest power of two of tokens whose step takes no more than it may.</summary>
+    internal static int TokenBudgetOf(long deviceBytes) => Math.Min(LargestTokenBudget, 1 << BitOperations.Log2((ulong)(LargestStepBytes(deviceBytes) / StepBytesPerToken)));
 
     /// <summary>Looks for CUDA's libraries and devices; allocates nothing.</summary>
     public static CudaProbe Probe(CudaOptions? options = null) => CudaProbe.Run(options);
@@ -93,6 +102,15 @@ public sealed unsafe partial class CudaBackend : IBackend
     /// <inheritdoc/>
     public KvLayer AllocateKvLayer(DType type, int blocks, int blockSize, int kvHeads, int headDim) =>
         new(Allocate(type, blocks, 2 * kvHeads * blockSize * headDim, MemoryUse.Cache), blockSize, kvHeads, headDim);
+
+    /// <inheritdoc/>
+    public void FreeKvLayer(KvLayer layer)
+    {
+        _device.MakeCurrent();
+        // Recorded steps name its address.
+        ForgetRecordings();
+        _device.Free(layer.Storage.Data);
+    }
 
     /// <inheritdoc/>
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
@@ -147,9 +165,9 @@ public sealed unsafe partial class CudaBackend : IBackend
         _steps = new StepState(_device, _kernels, shape, limits, splitSingles: !deterministic && shape.Heads / shape.KvHeads <= LargestSplitGroup, _tiling.Rows) { MetadataMoves = ForgetRecordings };
         DType activation = PrecisionFor(shape.WeightType).Activation;
         int widest = Math.Max(shape.HiddenSize, Math.Max(shape.MlpColumns, shape.Heads * shape.HeadDim));
-        _products.Prepare(shape.HiddenSize);
         _ = _scratch.Matrix(ScratchUse.Normed, activation, limits.Tokens, widest);
         _ = _scratch.Matrix(ScratchUse.Gated, activation, limits.Tokens, 2 * shape.MlpColumns);
+        _products.Prepare(shape.HiddenSize);
         _device.Synchronize();
     }
 

@@ -145,10 +145,9 @@ internal unsafe class CudaDevice : IDisposable
     /// <param name="cause">The driver's own complaint, if there is one.</param>
     public CudaOutOfMemoryException OutOfMemory(string asked, Exception? cause = null)
     {
-        (long free, long total) = Memory();
-        if (_memoryLimit is { } limit) (free, total) = (Math.Min(free, limit - AllocatedBytes), Math.Min(total, limit));
+        (long free, long total) = Room();
         string held = string.Join(", ", Enum.GetValues<MemoryUse>().Select(use => string.Create(CultureInfo.InvariantCulture, $"{_used[(int)use]:N0} bytes of {Words(use)}")));
-        string message = string.Create(CultureInfo.InvariantCulture, $"The device has no room for {asked}: {free:N0} of {total:N0} bytes are free, and this backend holds {held}. Load a smaller model, or give the key/value cache or the token budget less.");
+        string message = string.Create(CultureInfo.InvariantCulture, $"The device has no room for {asked}: {free:N0} of {total:N0} bytes are free, and this backend holds {held}. Load a smaller model, or give the key/value cache, the token budget or, where prompts run whole, the context less.");
         return cause is null ? new CudaOutOfMemoryException(message) : new CudaOutOfMemoryException(message, cause);
     }
 
@@ -179,6 +178,13 @@ internal unsafe class CudaDevice : IDisposable
         nuint free = 0, total = 0;
         CudaDriver.Check(CudaDriver.cuMemGetInfo_v2(&free, &total));
         return ((long)free, (long)total);
+    }
+
+    /// <summary>The same of the current device, within what may be taken on it.</summary>
+    public virtual (long Free, long Total) Room()
+    {
+        (long free, long total) = Memory();
+        return _memoryLimit is { } limit ? (Math.Min(free, limit - AllocatedBytes), Math.Min(total, limit)) : (free, total);
     }
 
     /// <summary>Lets the side stream go on once all work queued so far is done. Nothing happens in a rehearsal.</summary>

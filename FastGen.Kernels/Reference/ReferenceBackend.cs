@@ -35,6 +35,8 @@ internal sealed unsafe partial class ReferenceBackend : IBackend
         return new KvLayer(_memory.Matrix(type, blocks, 2 * kvHeads * blockSize * headDim), blockSize, kvHeads, headDim);
     }
 
+    public void FreeKvLayer(KvLayer layer) => _memory.Free(layer.Storage.Data);
+
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
     {
         int values = source.Length / sourceType.Size();

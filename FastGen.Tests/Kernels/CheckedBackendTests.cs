@@ -1,5 +1,6 @@
 using FastGen.Compute;
 using FastGen.Kernels;
+using FastGen.Kernels.Cpu;
 using FastGen.Kernels.Reference;
 
 namespace FastGen.Tests.Kernels;
@@ -78,6 +79,36 @@ public sealed class CheckedBackendTests
 
     [Test]
     public void Allocate_NoRows_IsRefused() => AssertFault(() => _backend.Allocate(DType.F32, 0, 4), "Allocate", "[0, 4]");
+
+    [Test]
+    public void FreeKvLayer_NoLayerOrTwiceOrInUse_IsRefused()
+    {
+        StepLimits limits = new(8, 2, 4, 2);
+        _backend.Prepare(Batches.Shape(vocabularySize: 10), limits);
+        KvLayer layer = _backend.AllocateKvLayer(DType.F32, 2, 4, 2, 1);
+        RaggedBatch batch = new(limits);
+        batch.AddSequence(0, [1], 0, [0]);
+        AssertFault(() => _backend.FreeKvLayer(layer with { Storage = _rows }), "FreeKvLayer", "no cache layer");
+        long ticket = _backend.Submit(batch, (_, _) => { });
+        AssertFault(() => _backend.FreeKvLayer(layer), "FreeKvLayer", "1 steps are uncollected");
+        _backend.Collect(ticket, []);
+        _backend.FreeKvLayer(layer);
+        AssertFault(() => _backend.FreeKvLayer(layer), "FreeKvLayer", "not allocated");
+    }
+
+    [Test]
+    public void FreeKvLayer_OfTheProcessorTwice_IsRefused()
+    {
+        foreach (IBackend backend in (IBackend[])[new ReferenceBackend(), CpuBackend.Create(threads: 1)])
+        {
+            using (backend)
+            {
+                KvLayer layer = backend.AllocateKvLayer(DType.F32, 2, 4, 2, 1);
+                backend.FreeKvLayer(layer);
+                Assert.That(() => backend.FreeKvLayer(layer), Throws.ArgumentException);
+            }
+        }
+    }
 
     [Test]
     public void Submit_FaultyBatch_SaysWhatIsWrong()

@@ -27,6 +27,9 @@ internal sealed unsafe class ImaginedDevice(Version capability, int multiprocess
     /// <summary>The most that they may become.</summary>
     public long MostBytes { get; set; } = long.MaxValue;
 
+    /// <summary>What it says is free, and of how much.</summary>
+    public (long Free, long Total) Available { get; set; }
+
     /// <summary>Pinned memory held.</summary>
     public HashSet<nint> Pinned { get; } = [];
 
@@ -85,6 +88,8 @@ internal sealed unsafe class ImaginedDevice(Version capability, int multiprocess
     {
         if (address != 0) Assert(Held.Remove(address), "device memory");
     }
+
+    public override (long Free, long Total) Room() => Available;
 
     public override nint AllocatePinned(long bytes, bool clear = true)
     {

@@ -33,6 +33,10 @@ public class NullBackend : IBackend
 
     public virtual KvLayer AllocateKvLayer(DType type, int blocks, int blockSize, int kvHeads, int headDim) => new(new Tensor(0, type, blocks, 0), blockSize, kvHeads, headDim);
 
+    public virtual void FreeKvLayer(KvLayer layer)
+    {
+    }
+
     public virtual void Prepare(ModelShape shape, StepLimits limits) => _rows.EnsureCapacity(4);
 
     public virtual long Submit(RaggedBatch batch, Action<int, int> forward)

@@ -24,7 +24,10 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
 
     public string Description => inner.Description;
 
-    public long DefaultCacheBytes => inner.DefaultCacheBytes;
+    /// <summary>Called with the name of each call that takes, gives back or asks for memory, in their order.</summary>
+    public Action<string>? Taking { get; set; }
+
+    public long DefaultCacheBytes => Taken().DefaultCacheBytes;
 
     public int TokenBudgetLimit => inner.TokenBudgetLimit;
 
@@ -34,9 +37,11 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
 
     public Tensor AllocateWeights(DType type, int rows, int columns) => inner.AllocateWeights(type, rows, columns);
 
-    public Tensor Allocate(DType type, int rows, int columns) => inner.Allocate(type, rows, columns);
+    public Tensor Allocate(DType type, int rows, int columns) => Taken().Allocate(type, rows, columns);
 
-    public KvLayer AllocateKvLayer(DType type, int blocks, int blockSize, int kvHeads, int headDim) => inner.AllocateKvLayer(type, blocks, blockSize, kvHeads, headDim);
+    public KvLayer AllocateKvLayer(DType type, int blocks, int blockSize, int kvHeads, int headDim) => Taken().AllocateKvLayer(type, blocks, blockSize, kvHeads, headDim);
+
+    public void FreeKvLayer(KvLayer layer) => Taken().FreeKvLayer(layer);
 
     public void Upload(ReadOnlySpan<byte> source, DType sourceType, Tensor target, int firstRow = 0)
     {
@@ -47,7 +52,7 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
 
     public void Download(Tensor source, Span<float> target) => inner.Download(source, target);
 
-    public void Prepare(ModelShape shape, StepLimits limits) => inner.Prepare(shape, limits);
+    public void Prepare(ModelShape shape, StepLimits limits) => Taken().Prepare(shape, limits);
 
     public void CompileSteps(RaggedBatch batch, Action<int, int> forward, CancellationToken cancellationToken = default) => inner.CompileSteps(batch, forward, cancellationToken);
 
@@ -95,6 +100,12 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
     public void Sample(Tensor logits, RaggedBatch batch) => Named().Sample(logits, batch);
 
     public void Dispose() => inner.Dispose();
+
+    private IBackend Taken([CallerMemberName] string call = "")
+    {
+        Taking?.Invoke(call);
+        return inner;
+    }
 
     private IBackend Named([CallerMemberName] string call = "")
     {

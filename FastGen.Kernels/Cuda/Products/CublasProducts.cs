@@ -16,11 +16,12 @@ internal sealed unsafe class CublasProducts : IDisposable
     private const float WorthLeaving = 0.97f;
 
     private readonly CudaDevice _device;
+    private readonly CudaScratch _scratch;
     private readonly ProductChoices _choices;
     private readonly Dictionary<ProductShape, Plan?> _plans = [];
     private nint _handle, _workspace;
 
-    public CublasProducts(CudaDevice device, ProductChoices choices) => (_device, _choices) = (device, choices);
+    public CublasProducts(CudaDevice device, CudaScratch scratch, ProductChoices choices) => (_device, _scratch, _choices) = (device, scratch, choices);
 
     /// <summary>output = input · weightᵀ, added to what it holds when <paramref name="accumulate"/>. False where cuBLASLt has no algorithm; a rehearsal takes it that there is one.</summary>
     public bool TryMultiply(Tensor output, Tensor input, Tensor weight, bool accumulate) => TryMultiply(output, input, weight, accumulate, Epilogue.None, 0);
@@ -31,6 +32,12 @@ internal sealed unsafe class CublasProducts : IDisposable
     /// <summary>output = activation(input · weightᵀ + bias); without an activation, added to what it holds when <paramref name="accumulate"/>. The bias has the output's type.</summary>
     public bool TryMultiply(Tensor output, Tensor input, Tensor weight, Tensor bias, Activation activation, bool accumulate) =>
         EpilogueOf(activation) is { } epilogue && (!accumulate || activation == Activation.None) && TryMultiply(output, input, weight, accumulate, epilogue, bias.Data);
+
+    /// <summary>Takes what all products share, if it is not there yet.</summary>
+    public void TakeWorkspace()
+    {
+        if (_workspace == 0) _workspace = _device.Allocate(WorkspaceBytes, MemoryUse.Scratch);
+    }
 
     public void Dispose()
     {
@@ -46,7 +53,7 @@ internal sealed unsafe class CublasProducts : IDisposable
         if (!_plans.TryGetValue(shape, out Plan? plan))
         {
             if (_plans.Count == MostPlans) ForgetPlans();
-            _plans[shape] = plan = Choose(shape, weight.Data, input.Data, bias);
+            _plans[shape] = plan = Choose(shape, weight.Data, input.Data, accumulate ? null : output.Data, bias);
         }
         if (plan is null) return false;
         if (epilogue != Epilogue.None) plan.SetBias(bias);
@@ -88,13 +95,13 @@ internal sealed unsafe class CublasProducts : IDisposable
     }
 
     // The fastest of cuBLASLt's proposals, timed once for a shape of these rows; of others, of few rows, and where there is no memory to time in, its first.
-    private MatmulHeuristic Fastest(Plan plan, ProductShape shape, ReadOnlySpan<MatmulHeuristic> proposals, nint weight, nint input)
+    private MatmulHeuristic Fastest(Plan plan, ProductShape shape, ReadOnlySpan<MatmulHeuristic> proposals, nint weight, nint input, nint? output)
     {
         if (!IsTimed(shape.Rows) || proposals.Length == 1) return proposals[0];
         MatmulHeuristic[] candidates = proposals.ToArray();
         try
         {
-            return candidates[_choices.GetOrAdd($"cuBLASLt from memory {shape}", candidates.Length, () => Time(plan, shape, candidates, weight, input))];
+            return candidates[_choices.GetOrAdd($"cuBLASLt from memory {shape}", candidates.Length, () => Time(plan, candidates, weight, input, output ?? Unused(shape)))];
         }
         catch (CudaOutOfMemoryException)
         {
@@ -102,11 +109,12 @@ internal sealed unsafe class CublasProducts : IDisposable
         }
     }
 
-    // Index of the fastest on the data at hand. In a step weights come from memory, so each run has the cache emptied before it: by clearing the workspace. The candidates
-    // take turns and each counts with its best, so that what disturbs one turn decides nothing.
-    private int Time(Plan plan, ProductShape shape, MatmulHeuristic[] candidates, nint weight, nint input)
+    // Index of the fastest on the data at hand. In a step weights come from memory, so each run has the device's cache emptied before it: by clearing the workspace. The
+    // candidates take turns and each counts with its best, so that what disturbs one turn decides nothing. They write where the product goes anyway, unless it is added to
+    // what lies there: the key/value cache leaves no memory for a buffer of their own.
+    private int Time(Plan plan, MatmulHeuristic[] candidates, nint weight, nint input, nint target)
     {
-        nint target = _device.Allocate((long)shape.Rows * shape.Outputs * shape.Out.Size(), MemoryUse.Scratch), start = 0, end = 0;
+        nint start = 0, end = 0;
         float[] best = new float[candidates.Length];
         Array.Fill(best, float.PositiveInfinity);
         try
@@ -131,15 +139,17 @@ internal sealed unsafe class CublasProducts : IDisposable
         {
             _device.DestroyEvent(start);
             _device.DestroyEvent(end);
-            _device.Free(target);
         }
         int fastest = Array.IndexOf(best, best.Min());
         return best[fastest] < WorthLeaving * best[0] ? fastest : 0;
     }
 
-    private Plan? Choose(ProductShape shape, nint weight, nint input, nint bias)
+    // Where a product may be timed that is to be added to what its output holds: gate and up projections lie there, which no such product reads.
+    private nint Unused(ProductShape shape) => _scratch.Get(ScratchUse.Gated, (long)shape.Rows * shape.Outputs * shape.Out.Size());
+
+    private Plan? Choose(ProductShape shape, nint weight, nint input, nint? output, nint bias)
     {
-        if (_workspace == 0) _workspace = _device.Allocate(WorkspaceBytes, MemoryUse.Scratch);
+        TakeWorkspace();
         if (_handle == 0)
         {
             nint handle = 0;
@@ -162,7 +172,7 @@ internal sealed unsafe class CublasProducts : IDisposable
                 plan.Dispose();
                 return null;
             }
-            plan.Algorithm = Fastest(plan, shape, new ReadOnlySpan<MatmulHeuristic>(found, count), weight, input);
+            plan.Algorithm = Fastest(plan, shape, new ReadOnlySpan<MatmulHeuristic>(found, count), weight, input, output);
             return plan;
         }
         catch

@@ -14,7 +14,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     // Of more, the gemv's registers leave too few loads in flight; the tensor cores' kernel for eight rows takes less.
     private const int GemvRows = 2;
 
-    private readonly CublasProducts _cublas = new(device, choices);
+    private readonly CublasProducts _cublas = new(device, scratch, choices);
     private readonly GemvProducts _gemv = new(device, kernels);
     private readonly FewRowsProducts _fewRows = new(device, kernels, options.FewRows);
     private readonly SkinnyProducts _skinny = new(device, kernels, options.Deterministic ? DeterministicRows : options.SkinnyRows);
@@ -25,8 +25,12 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
     /// <summary>Whether a weight matrix has one kernel at every number of rows, so that a row's bits do not depend on the others.</summary>
     public bool IsDeterministic => options.Deterministic;
 
-    /// <summary>Takes what products of rows of <paramref name="columns"/> need beside them, so that nothing grows later.</summary>
-    public void Prepare(int columns) => _norms?.Prepare(columns);
+    /// <summary>Takes the memory that products need beside their operands, for a residual stream of <paramref name="columns"/> columns, so that nothing grows later.</summary>
+    public void Prepare(int columns)
+    {
+        _norms?.Prepare(columns);
+        if (!IsDeterministic) _cublas.TakeWorkspace();
+    }
 
     /// <summary>output = norm(input), row by row.</summary>
     public void Norm(Tensor output, Tensor input, NormWeights weights)

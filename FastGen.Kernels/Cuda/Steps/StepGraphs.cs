@@ -39,9 +39,19 @@ internal sealed unsafe class StepGraphs(CudaDevice device) : IDisposable
             _graphs[key] = 0;
             return;
         }
-        if (graph == 0) _graphs[key] = graph = Record(device, () => backend.Queue(key.Forward, key.Rows, key.Rows));
-        device.CountLaunch();
-        CudaDriver.Check(CudaDriver.cuGraphLaunch(graph, device.Stream));
+        try
+        {
+            if (graph == 0) _graphs[key] = graph = Record(device, () => backend.Queue(key.Forward, key.Rows, key.Rows));
+            device.CountLaunch();
+            CudaDriver.Check(CudaDriver.cuGraphLaunch(graph, device.Stream));
+        }
+        catch (CudaException exception) when (exception.LacksMemory)
+        {
+            // The memory left beside the cache holds no more recordings: others may come in the place of these.
+            device.Synchronize();
+            Clear();
+            backend.Queue(key.Forward, key.Rows, key.Rows);
+        }
     }
 
     /// <summary>Forgets all recordings.</summary>

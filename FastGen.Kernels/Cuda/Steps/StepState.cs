@@ -107,6 +107,9 @@ internal sealed unsafe class StepState : IDisposable
     /// <summary>Offset of the suppressed tokens in the metadata, in ints.</summary>
     public int SuppressedOffset => _suppressedOffset;
 
+    /// <summary>Bytes that are taken when first asked for: by penalties the counts of all tokens, by log probabilities of changed logits a copy of these.</summary>
+    public long LaterBytes => 2L * Limits.Sequences * _shape.VocabularySize * sizeof(uint);
+
     /// <summary>Takes over <paramref name="batch"/>: its metadata, and what it changes in the slots.</summary>
     /// <returns>The step's ticket.</returns>
     public long Begin(RaggedBatch batch)

@@ -66,6 +66,20 @@ public sealed class CudaBackendLifeTests
     }
 
     [Test]
+    public void FreeKvLayer_AmongOthers_GivesItsOwnMemoryBack()
+    {
+        using ImaginedDevice device = ImaginedDevice.Of("H200");
+        using CudaBackend backend = device.Backend();
+        backend.Prepare(Shape, Limits);
+        KvLayer first = backend.AllocateKvLayer(DType.BF16, 1, 16, 2, 16), second = backend.AllocateKvLayer(DType.BF16, 9, 16, 2, 16);
+        int held = device.Held.Count;
+
+        backend.FreeKvLayer(first);
+
+        Assert.That((device.Held.Count, device.Held.Contains(first.Storage.Data), device.Held.Contains(second.Storage.Data)), Is.EqualTo((held - 1, false, true)));
+    }
+
+    [Test]
     public void Dispose_TwiceAndAfterAFailedPrepare_GivesEverythingBack()
     {
         ImaginedDevice device = ImaginedDevice.Of("A100");

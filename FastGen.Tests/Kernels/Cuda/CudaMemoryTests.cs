@@ -40,7 +40,7 @@ public sealed class CudaMemoryTests
             await LlmEngineTests.Tokens(engine.Submit([1, 2, 3], plain));
             return unlimited.AllocatedBytes;
         }
-        // The first time products are timed, which takes buffers of its own.
+        // The first time products are timed, which may take scratch of its own.
         await BytesOfPlainRequests();
         using CudaBackend backend = new(options: new CudaOptions { MemoryLimit = await BytesOfPlainRequests() });
         using (LlmEngine engine = new(ModelLoader.Load(DefaultModel.Folder, backend).Model, [], options))
