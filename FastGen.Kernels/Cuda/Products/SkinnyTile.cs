@@ -26,11 +26,15 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
     private const int SmallRing = 100 << 10;
     private const int LeastStages = 2;
 
-    /// <summary>Shared memory for <paramref name="inputRows"/> rows: the ring, what the last wgmma reads past it, and the finished tile in its place.</summary>
+    /// <summary>
+    /// Shared memory for <paramref name="inputRows"/> rows: the ring, what the last wgmma reads past it, the finished tile in its place, and behind both what the other CTAs of
+    /// the cluster send.
+    /// </summary>
     public int SharedBytes(int inputRows)
     {
         int covered = (Rows + (WgmmaRows * Groups) - 1) / (WgmmaRows * Groups) * WgmmaRows * Groups, past = ((covered - Rows) * BlockBytes) - (inputRows * BlockBytes * Blocks);
-        return Math.Max((Stages * StageBytes(inputRows)) + Math.Max(0, past), inputRows * (Rows + 4) * sizeof(float)) + Alignment;
+        int ring = Stages * StageBytes(inputRows), finished = inputRows * (Rows + 4) * sizeof(float), received = finished / Splits * (Splits - 1);
+        return Math.Max(ring + Math.Max(0, past), Math.Max(ring, finished) + received) + Alignment;
     }
 
     /// <summary>

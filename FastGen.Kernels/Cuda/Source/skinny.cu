@@ -1,8 +1,8 @@
 // Products of 5 to 128 rows on Hopper: the weights are the long side, BM of them a CTA; the rows of the input are the other. Tensor maps
 // bring stages of 64-column blocks into shared memory in the swizzled layout that wgmma reads; one warp loads, GROUPS warpgroups multiply.
 // BM is what spreads the weights evenly over the chip, so the last wgmma of a stage may read rows that are not the tile's; their sums are dropped.
-// Few tiles: SPLITS CTAs of a cluster share the columns and add up through distributed shared memory. Weights are on their way before the
-// previous kernel ends. Gated: a tile holds as many rows of the gate as of the up projection.
+// Few tiles: SPLITS CTAs of a cluster share the columns; each sends the others their share of the rows, into shared memory. Weights are on their
+// way before the previous kernel ends. Gated: a tile holds as many rows of the gate as of the up projection.
 // A norm between two products may be divided among them: the first leaves its sum scaled by the norm's weights and parts of the sum's squares, the
 // second multiplies its results by the norm's factor. Of more than 64 rows the longer ends cost more than the norm's own kernel, which runs beside the
 // first loads of weights.
@@ -21,6 +21,9 @@
 #define INPUT_OFFSET (BM * 128 * BLOCKS)
 #define PITCH (BM + 4)
 #define QUADS (OUTS / 4)    // of outputs, in a row of the tile
+#define PART (BN / SPLITS * PITCH)                      // floats that a CTA sends another at most
+#define TILE_BYTES (BN * PITCH * 4)
+#define RECEIVED_OFFSET (STAGES * STAGE_BYTES > TILE_BYTES ? STAGES * STAGE_BYTES : TILE_BYTES)
 #define DIVIDES (BN <= 64)
 #define LEAVES (DIVIDES && ACCUMULATE && !GATED && QUADS <= 32 && (QUADS & (QUADS - 1)) == 0)
 
@@ -68,19 +71,25 @@ DEVICE void add_squares(const SkinnyArguments& a, float* factors, int lane) {
 
 KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ SkinnyArguments a) {
     extern __shared__ __align__(1024) char unaligned[];
-    __shared__ __align__(8) u64 barriers[2 * STAGES];
+    __shared__ __align__(8) u64 barriers[2 * STAGES + 1];
     __shared__ float factors[BN];
     char* shared = (char*)(((u64)unaligned + 1023) & ~(u64)1023);
-    u32 ring = shared_address(shared), full = shared_address(barriers), empty = full + 8 * STAGES;
+    u32 ring = shared_address(shared), full = shared_address(barriers), empty = full + 8 * STAGES, all_received = empty + 8 * STAGES;
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, rank = blockIdx.x % SPLITS, first = blockIdx.x / SPLITS * OUTS;
+    int owned = (a.rows + SPLITS - 1) / SPLITS;   // rows that the CTA finishes
     // Splits are multiples of 256 columns, however many blocks a stage has.
     int units = (a.columns + 255) / 256, begin = units * rank / SPLITS * (4 / BLOCKS);
     int count = min(units * (rank + 1) / SPLITS * (4 / BLOCKS), (a.columns + 64 * BLOCKS - 1) / (64 * BLOCKS)) - begin;
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; s++) { barrier_init(full + 8 * s, 1); barrier_init(empty + 8 * s, 4 * GROUPS); }
+        if (SPLITS > 1) {
+            barrier_init(all_received, 1);
+            barrier_expect(all_received, (SPLITS - 1) * owned * PITCH * 4);
+        }
         barrier_init_fence();
     }
     __syncthreads();
+    if (SPLITS > 1) cluster_arrive_relaxed();   // the fence above has made the barriers known
     let_next_start();
 
     if (warp == 4 * GROUPS) {
@@ -112,6 +121,8 @@ KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ SkinnyArgu
                 if (++s == STAGES) { s = 0; parity ^= 1; }
             }
         }
+        __syncwarp();
+        if (SPLITS > 1) cluster_wait();
         return;
     }
 
@@ -119,6 +130,7 @@ KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ SkinnyArgu
         wait_for_previous();
         add_squares(a, factors, lane);
         factors_ready();
+        if (SPLITS > 1) cluster_wait();
         return;
     }
 
@@ -155,21 +167,23 @@ KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ SkinnyArgu
     }
 
     // The CTA's share of the rows, four outputs a turn. What they are added to is fetched while the sums travel.
-    constexpr int TURNS = ((BN + SPLITS - 1) / SPLITS * QUADS + THREADS - 1) / THREADS;
-    int from = a.rows * rank / SPLITS * QUADS + threadIdx.x, end = a.rows * (rank + 1) / SPLITS * QUADS;
+    constexpr int TURNS = (BN / SPLITS * QUADS + THREADS - 1) / THREADS;
+    int begin_row = owned * rank, end = min(owned, a.rows - begin_row) * QUADS;
     auto is_mine = [&](int v) { return v < end && first + v % QUADS * 4 < a.outputs; };
+    auto place_of = [&](int v) { return (i64)(begin_row + v / QUADS) * a.outputs + first + v % QUADS * 4; };
     float old[ACCUMULATE ? TURNS : 1][4];
     if (ACCUMULATE) {
 #pragma unroll
         for (int turn = 0; turn < TURNS; turn++) {
-            int v = from + turn * THREADS;
-            if (is_mine(v)) load4(a.output + (i64)(v / QUADS) * a.outputs + first + v % QUADS * 4, old[ACCUMULATE ? turn : 0]);
+            int v = threadIdx.x + turn * THREADS;
+            if (is_mine(v)) load4(a.output + place_of(v), old[ACCUMULATE ? turn : 0]);
         }
     }
     float gamma[4] = {0.f, 0.f, 0.f, 0.f};   // a thread has the same outputs in every turn
     if (LEAVES && a.next_gamma && first + threadIdx.x % QUADS * 4 < a.outputs) load4(a.next_gamma + first + threadIdx.x % QUADS * 4, gamma);
     // The finished tile goes through shared memory, [BN][PITCH]; the ring is free by now.
     float* tile = (float*)shared;
+    const float* received = (const float*)(shared + RECEIVED_OFFSET);   // [SPLITS - 1][rows][PITCH], by the senders' ranks
     if (DIVIDES && a.squares) await_factors();
     consumers_sync();
 #pragma unroll
@@ -179,45 +193,52 @@ KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ SkinnyArgu
         for (int j = 0; j < BN / 2; j++)
             if (BM % (64 * GROUPS) == 0 || m + (j & 2) * 4 < BM) tile[((j >> 2) * 8 + (lane & 3) * 2 + (j & 1)) * PITCH + m + (j & 2) * 4] = sums[i][j];
     }
-    if (SPLITS > 1) cluster_sync();
-    else consumers_sync();
-    auto total = [&](int row, int column, float (&t)[4]) {
-        const float* p = tile + row * PITCH + column;
-        load4(p, t);
-        if constexpr (SPLITS > 1) {
-            float4 parts[SPLITS];
+    if (SPLITS > 1) publish_to_async_proxy();
+    consumers_sync();
+    if (SPLITS > 1) {
+        cluster_wait();
+        int to = threadIdx.x;
+        if (to < SPLITS && to != rank)
+            bulk_send(shared_address(received + (rank - (rank > to)) * PART), shared_address(tile + to * owned * PITCH), owned * PITCH * 4, all_received, to);
+        __syncwarp();
+        barrier_wait(all_received, 0);
+        cluster_arrive_relaxed();   // what the others sent has been read from their shared memory
+    }
+    // In the order of ranks, wherever they are added up.
+    auto total = [&](int v, int column, float (&t)[4]) {
+        int row = v / QUADS;
 #pragma unroll
-            for (int q = 0; q < SPLITS; q++) parts[q] = load_remote4(p, q);
-            t[0] = t[1] = t[2] = t[3] = 0.f;
-#pragma unroll
-            for (int q = 0; q < SPLITS; q++) { t[0] += parts[q].x; t[1] += parts[q].y; t[2] += parts[q].z; t[3] += parts[q].w; }
+        for (int q = 0; q < SPLITS; q++) {
+            float part[4];
+            load4(q == rank || SPLITS == 1 ? tile + (begin_row + row) * PITCH + column : received + (q - (q > rank)) * PART + row * PITCH + column, part);
+            for (int i = 0; i < 4; i++) t[i] = q ? t[i] + part[i] : part[i];
         }
     };
-    float squares[TURNS];
+    float values[TURNS][4], ups[GATED ? TURNS : 1][4], squares[TURNS];
 #pragma unroll
     for (int turn = 0; turn < TURNS; turn++) {
-        int v = from + turn * THREADS, row = v / QUADS, column = v % QUADS * 4, output = first + column;
+        int v = min((int)threadIdx.x + turn * THREADS, owned * QUADS - 1), column = v % QUADS * 4;
+        total(v, column, values[turn]);
+        if (GATED) total(v, BM / 2 + column, ups[GATED ? turn : 0]);
+    }
+#pragma unroll
+    for (int turn = 0; turn < TURNS; turn++) {
+        int v = threadIdx.x + turn * THREADS, output = first + v % QUADS * 4;
+        float (&value)[4] = values[turn];
         squares[turn] = 0.f;
         if (!is_mine(v)) continue;
-        float values[4], factor = DIVIDES && a.squares ? factors[row] : 1.f;
-        total(row, column, values);
-        for (int i = 0; i < 4; i++) values[i] *= factor;
-        if (a.bias) for (int i = 0; i < 4; i++) values[i] += a.bias[output + i];
-        for (int i = 0; i < 4; i++) values[i] = activate<ACTIVATION>(values[i]);
-        if (GATED) {
-            float up[4];
-            total(row, BM / 2 + column, up);
-            for (int i = 0; i < 4; i++) values[i] *= up[i] * factor + (a.bias ? a.bias[a.outputs + output + i] : 0.f);
-        }
-        if (ACCUMULATE) for (int i = 0; i < 4; i++) values[i] += old[ACCUMULATE ? turn : 0][i];
-        store4(a.output + (i64)row * a.outputs + output, values);
+        float factor = DIVIDES && a.squares ? factors[begin_row + v / QUADS] : 1.f;
+        for (int i = 0; i < 4; i++) value[i] = activate<ACTIVATION>(value[i] * factor + (a.bias ? a.bias[output + i] : 0.f));
+        if (GATED) for (int i = 0; i < 4; i++) value[i] *= ups[GATED ? turn : 0][i] * factor + (a.bias ? a.bias[a.outputs + output + i] : 0.f);
+        if (ACCUMULATE) for (int i = 0; i < 4; i++) value[i] += old[ACCUMULATE ? turn : 0][i];
+        store4(a.output + place_of(v), value);
         if (LEAVES && a.next_gamma) {
             float scaled[4];
             for (int i = 0; i < 4; i++) {
-                scaled[i] = values[i] * gamma[i];
-                squares[turn] += values[i] * values[i];
+                scaled[i] = value[i] * gamma[i];
+                squares[turn] += value[i] * value[i];
             }
-            store4(a.next_input + (i64)row * a.outputs + output, scaled);
+            store4(a.next_input + place_of(v), scaled);
         }
     }
     if (LEAVES && a.next_gamma) {
@@ -227,9 +248,9 @@ KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ SkinnyArgu
             for (int turn = 0; turn < TURNS; turn++) squares[turn] += __shfl_xor_sync(~0u, squares[turn], o);
 #pragma unroll
         for (int turn = 0; turn < TURNS; turn++) {
-            int v = from + turn * THREADS;
-            if (v < end && v % QUADS == 0) a.next_squares[first / OUTS * BN + v / QUADS] = squares[turn];
+            int v = threadIdx.x + turn * THREADS;
+            if (v < end && v % QUADS == 0) a.next_squares[first / OUTS * BN + begin_row + v / QUADS] = squares[turn];
         }
     }
-    if (SPLITS > 1) cluster_sync();
+    if (SPLITS > 1) cluster_wait();
 }

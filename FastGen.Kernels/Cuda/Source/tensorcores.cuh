@@ -81,8 +81,7 @@ DEVICE void barrier_arrive_at(u32 barrier, int rank) {
     asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(a) : "r"(barrier), "r"(rank));
     asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" :: "r"(a) : "memory");
 }
-DEVICE void cluster_sync() { asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory"); }
-// The two halves of cluster_sync; the first alone publishes nothing.
+// The two halves of a barrier of the cluster; the first publishes nothing: with a release it would wait for all that the device has to write.
 DEVICE void cluster_arrive_relaxed() { asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory"); }
 DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 // To the same place in another CTA of the cluster; the bytes count at the same barrier there.
@@ -92,11 +91,14 @@ DEVICE void send_remote2(const float* p, int rank, float x, float y, u32 barrier
     asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(b) : "r"(barrier), "r"(rank));
     asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" :: "r"(a), "f"(x), "f"(y), "r"(b) : "memory");
 }
-DEVICE float4 load_remote4(const float* p, int rank) {
-    u32 a;
-    float4 v;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(a) : "r"(shared_address(p)), "r"(rank));
-    asm volatile("ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(a));
-    return v;
+// From this CTA's shared memory to another's of the cluster; target and barrier are as they would be here, the bytes count at the barrier there. Address and size are
+// multiples of 16 bytes. What threads wrote there must be published first.
+DEVICE void bulk_send(u32 target, u32 source, u32 bytes, u32 barrier, int rank) {
+    u32 a, b;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(a) : "r"(target), "r"(rank));
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(b) : "r"(barrier), "r"(rank));
+    asm volatile("cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" :: "r"(a), "r"(source), "r"(bytes), "r"(b) : "memory");
 }
+// What a thread wrote to shared memory, to bulk copies from there and to wgmma.
+DEVICE void publish_to_async_proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 #endif

@@ -75,7 +75,6 @@ template <int N> DEVICE void wgmma_settle(float (&d)[N]) {
 template <int N> DEVICE void take_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(N)); }
 template <int N> DEVICE void give_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(N)); }
 DEVICE void store_zeros(u32 address) { asm volatile("st.shared.v4.u32 [%0], {0, 0, 0, 0};" :: "r"(address) : "memory"); }
-DEVICE void publish_to_wgmma() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // A lane's part of one row of sums, `word(i)` for every block of 8 columns: whole blocks a lane, where four are together. `place(i)` is null where
 // nothing is to be stored.

@@ -6,10 +6,10 @@ namespace FastGen.Tests;
 public sealed class CudaDividedNormTests : CudaFixture
 {
     // Of parts: 64 as in Llama-3-8B, 16 in clusters of four, 128 and one of tiles of 16 outputs and less, and what cannot be divided.
-    private static readonly (int Hidden, int Mlp)[] Shapes = [(4096, 1024), (1024, 3072), (2048, 520), (256, 264), (72, 136), (3584, 512)];
+    private static readonly (int Hidden, int Mlp)[] Shapes = [(4096, 256), (1024, 1024), (2048, 520), (256, 264), (72, 136), (3584, 264)];
 
     private static IEnumerable<TestCaseData> Cases() =>
-        from type in (DType[])[DType.BF16, DType.F16] from shape in Shapes from rows in shape.Hidden < 2000 ? (int[])[2, 7, 8, 9, 31, 64, 100, 128] : [7, 64] select new TestCaseData(type, shape.Hidden, shape.Mlp, rows);
+        from type in (DType[])[DType.BF16, DType.F16] from shape in Shapes from rows in shape.Hidden < 1000 ? (int[])[2, 7, 8, 9, 31, 64, 100, 128] : [7, 64] select new TestCaseData(type, shape.Hidden, shape.Mlp, rows);
 
     [TestCaseSource(nameof(Cases))]
     public void Products_NormBetweenThem_AgreeWithReference(DType type, int hidden, int mlp, int rows)
@@ -17,7 +17,7 @@ public sealed class CudaDividedNormTests : CudaFixture
         Twin stream = Activations(DType.F32, rows, hidden, 3), between = Activations(type, rows, mlp), gated = Activations(type, rows, mlp), logits = Activations(DType.F32, rows, mlp);
         LinearTwin up = Linear(type, mlp, hidden), gateUp = Linear(type, 2 * mlp, hidden), down = Linear(type, hidden, mlp), biased = Linear(type, hidden, mlp);
         Twin first = Vector(hidden, 0.3f, 1), second = Vector(hidden, 3);
-        for (int turn = 0; turn < 3; turn++)
+        for (int turn = 0; turn < 2; turn++)
         {
             Run((backend, on) =>
             {
