@@ -169,7 +169,7 @@ internal sealed class ChatTemplateFiles
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new ChatTemplateException($"'{path}' cannot be read: {exception.Message}", ChatTemplateFault.File, exception.Message, null, exception);
+            throw new ChatTemplateException($"'{path}' {ModelFile.Unreadable(path, exception)}.", ChatTemplateFault.File, exception.Message, null, exception);
         }
     }
 
