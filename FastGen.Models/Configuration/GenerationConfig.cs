@@ -106,7 +106,7 @@ public sealed record GenerationConfig
             MinP = Share(json, "min_p"),
             RepetitionPenalty = json.FloatOrNull("repetition_penalty") is { } penalty ? penalty > 0 ? penalty : throw json.Wrong("repetition_penalty", "above 0") : null,
             MaxNewTokens = json.SizeOrNull("max_new_tokens"),
-            MaxLength = json.SizeOrNull("max_length"),
+            MaxLength = json.SizeOrNull("max_length") is { } length ? length > 1 ? length : throw json.Wrong("max_length", "2 or more, prompt and output together") : null,
             MinNewTokens = ReadMinNewTokens(json),
             StopStrings = ReadStopStrings(json),
             NotFollowed = [.. Unfollowed.Where(field => (draws || !field.WhenDrawing) && json.Asks(field.Name, field.Neutral)).Select(field => $"{field.Name} = {json.RawValue(field.Name)}")],
