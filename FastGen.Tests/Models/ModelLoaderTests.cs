@@ -212,7 +212,7 @@ public sealed class ModelLoaderTests
     }
 
     [Test]
-    public void Load_NoFolder_SaysSo() => Assert.That(() => Logits(Path.Combine(_folder, "absent")), Throws.InstanceOf<ModelLoadException>().With.Message.Contains("absent"));
+    public void Load_NoFolder_SaysSo() => Assert.That(() => Logits(Path.Combine(_folder, "absent")), Throws.InstanceOf<ModelLoadException>().With.Message.Contains("absent").And.Message.Contains("fetched first"));
 
     [TestCase("config.json")]
     [TestCase("generation_config.json")]
