@@ -225,7 +225,7 @@ public sealed partial class Pipeline : IDisposable
     };
 
     private static InvalidOperationException NoTokenizer(string reason) =>
-        new($"{reason}, but the model's folder has no tokenizer. Give token ids instead, or a tokenizer in {nameof(PipelineOptions)}.{nameof(PipelineOptions.Tokenizer)}.");
+        new($"{reason}, but the model's folder has no tokenizer (tokenizer.json, tokenizer.model, vocab.json with merges.txt, or qwen.tiktoken). Give token ids instead, or a tokenizer in {nameof(PipelineOptions)}.{nameof(PipelineOptions.Tokenizer)}.");
 
     private static Pipeline Load(string modelPath, PipelineOptions? options, IProgress<LoadProgress>? progress, CancellationToken cancellationToken)
     {
