@@ -80,7 +80,9 @@ public sealed record GenerationConfig
         StopStrings = StopStrings,
     };
 
-    /// <summary>Reads a model folder's generation_config.json, which may be absent.</summary>
+    /// <summary>Reads a model folder's generation_config.json.</summary>
+    /// <param name="path">The file itself, not its folder; where there is no such file, the result is what <paramref name="model"/> gives.</param>
+    /// <param name="model">The model's config.json, whose token ids count where the file names none.</param>
     /// <exception cref="ModelLoadException">The file is broken or a value is impossible.</exception>
     public static GenerationConfig Read(string path, ModelConfig model)
     {
