@@ -6,7 +6,7 @@ public sealed record EngineOptions
     // Blocks in the second and third dimension of a CUDA grid.
     private const int MostSequences = 65_535;
 
-    /// <summary>Longest sequence in tokens, prompt and output together, 2 at least; null takes what the model was made for.</summary>
+    /// <summary>Longest sequence in tokens, prompt and output together, from 2 to what the model was made for; null takes that.</summary>
     public int? MaxContext { get; init; }
 
     /// <summary>
@@ -18,13 +18,13 @@ public sealed record EngineOptions
     /// <summary>Sequences that run at once; more wait. Default 64.</summary>
     public int MaxSequences { get; init; } = 64;
 
-    /// <summary>Tokens that the key/value cache holds; null follows <see cref="CacheBytes"/>.</summary>
+    /// <summary>Tokens that the key/value cache holds, rounded up to whole blocks; null follows <see cref="CacheBytes"/>.</summary>
     public int? CacheTokens { get; init; }
 
     /// <summary>
-    /// Bytes that the key/value cache takes; null asks the backend, and takes no more than the sequences can use. On CUDA that is what is free on the device once the
-    /// largest steps have run, less a 32nd of the device (1 GiB at least) and what penalties and log probabilities may take: set it where another program or a second
-    /// pipeline is to have room beside. On the CPU it is a quarter of the memory.
+    /// Bytes that the key/value cache takes, where <see cref="CacheTokens"/> is null; null asks the backend, and takes no more than the sequences can use. On CUDA that is what is free
+    /// on the device once the largest steps have run, less a 32nd of the device (1 GiB at least) and what penalties and log probabilities may take: set it where another program or a
+    /// second pipeline is to have room beside. On the CPU it is a quarter of the memory.
     /// </summary>
     public long? CacheBytes { get; init; }
 

@@ -23,7 +23,7 @@ public static partial class ModelLoader
         ArgumentNullException.ThrowIfNull(backend);
         options ??= new ModelLoadOptions();
         if (File.Exists(folder)) throw new ModelLoadException($"{folder}: is a file; give the folder that it lies in, with the model's config.json.");
-        if (!Directory.Exists(folder)) throw new ModelLoadException($"{folder}: there is no such folder; give the folder that has the model's config.json.");
+        if (!Directory.Exists(folder)) throw new ModelLoadException($"{folder}: there is no such folder; give the folder that has the model's config.json. Nothing is downloaded: a model of the hub has to be fetched first.");
         ModelConfig config = ModelConfig.Read(Path.Combine(folder, "config.json"));
         RefuseQuantizerFiles(folder);
         string generationFile = Path.Combine(folder, "generation_config.json");

@@ -6,7 +6,7 @@ public sealed record GenerationResult
     /// <summary>The generated text, without special tokens and without a stop string; empty where the pipeline has no tokenizer.</summary>
     public required string Text { get; init; }
 
-    /// <summary>The generated ids, a closing stop token included.</summary>
+    /// <summary>The generated ids, a closing stop token and the tokens of a closing stop string included: they may decode to more than <see cref="Text"/>.</summary>
     public required IReadOnlyList<int> TokenIds { get; init; }
 
     /// <summary>

@@ -32,16 +32,19 @@ public sealed partial class Pipeline
 
     /// <summary>Answers a conversation and waits.</summary>
     /// <inheritdoc cref="ToPrompt(IReadOnlyList{ChatMessage}, ChatTemplateOptions)"/>
+    /// <inheritdoc cref="GenerateAsync(Prompt, SamplingParameters, CancellationToken)" path="/param[@name='sampling' or @name='cancellationToken'] | /exception"/>
     public GenerationResult Chat(IReadOnlyList<ChatMessage> messages, SamplingParameters? sampling = null, ChatTemplateOptions? options = null, CancellationToken cancellationToken = default) =>
         Generate(ToPrompt(messages, options), sampling, cancellationToken);
 
     /// <summary>Answers a conversation.</summary>
     /// <inheritdoc cref="ToPrompt(IReadOnlyList{ChatMessage}, ChatTemplateOptions)"/>
+    /// <inheritdoc cref="GenerateAsync(Prompt, SamplingParameters, CancellationToken)" path="/param[@name='sampling' or @name='cancellationToken'] | /exception"/>
     public Task<GenerationResult> ChatAsync(IReadOnlyList<ChatMessage> messages, SamplingParameters? sampling = null, ChatTemplateOptions? options = null, CancellationToken cancellationToken = default) =>
         GenerateAsync(ToPrompt(messages, options), sampling, cancellationToken);
 
-    /// <summary>Answers a conversation and gives the text as it comes.</summary>
+    /// <summary>Answers a conversation and gives the text as it comes; see <see cref="StreamAsync"/>. The template runs at once.</summary>
     /// <inheritdoc cref="ToPrompt(IReadOnlyList{ChatMessage}, ChatTemplateOptions)"/>
+    /// <inheritdoc cref="GenerateAsync(Prompt, SamplingParameters, CancellationToken)" path="/param[@name='sampling' or @name='cancellationToken'] | /exception"/>
     public IAsyncEnumerable<GenerationPiece> ChatStreamAsync(IReadOnlyList<ChatMessage> messages, SamplingParameters? sampling = null, ChatTemplateOptions? options = null, CancellationToken cancellationToken = default) =>
         StreamAsync(ToPrompt(messages, options), sampling, cancellationToken);
 }

@@ -44,7 +44,10 @@ public sealed partial class Pipeline : IDisposable
     /// <summary>Text to ids and back; null where the folder has no tokenizer and none was given.</summary>
     public Tokenizer? Tokenizer { get; }
 
-    /// <summary>What a call without sampling parameters uses: the model's <c>generation_config.json</c>, greedy where it asks for no sampling.</summary>
+    /// <summary>
+    /// What a call without sampling parameters uses: the model's <c>generation_config.json</c>, greedy where it asks for no sampling. Parameters given to a call replace all of it;
+    /// <c>DefaultSampling with { … }</c> changes some.
+    /// </summary>
     public SamplingParameters DefaultSampling { get; }
 
     /// <summary>The hardware that computes, in words.</summary>
@@ -63,7 +66,7 @@ public sealed partial class Pipeline : IDisposable
     /// <summary><see cref="Load(string, PipelineOptions)"/> off the calling thread, with progress.</summary>
     /// <param name="modelPath">The folder.</param>
     /// <param name="options">Null for defaults.</param>
-    /// <param name="progress">Hears of the bytes loaded.</param>
+    /// <param name="progress">Hears of the bytes loaded, on the thread that loads; what it throws ends loading. After the last of them the engine measures its steps.</param>
     /// <param name="cancellationToken">Ends loading; everything that was allocated is freed.</param>
     /// <exception cref="OperationCanceledException">Cancelled before the pipeline was ready.</exception>
     /// <inheritdoc cref="Load(string, PipelineOptions)"/>
@@ -113,7 +116,7 @@ public sealed partial class Pipeline : IDisposable
         return results[0];
     }
 
-    /// <summary>Generates for all prompts at once.</summary>
+    /// <summary>Generates for all prompts at once. Where one is refused or fails, the others end too.</summary>
     /// <returns>A result for each prompt, in their order.</returns>
     /// <inheritdoc cref="GenerateAsync(Prompt, SamplingParameters, CancellationToken)"/>
     public async Task<IReadOnlyList<GenerationResult>> GenerateAsync(IEnumerable<Prompt> prompts, SamplingParameters? sampling = null, CancellationToken cancellationToken = default)
@@ -134,13 +137,16 @@ public sealed partial class Pipeline : IDisposable
         }
     }
 
-    /// <summary>Generates for all texts at once.</summary>
+    /// <summary>Generates for all texts at once. Where one is refused or fails, the others end too.</summary>
     /// <returns>A result for each prompt, in their order.</returns>
     /// <inheritdoc cref="GenerateAsync(Prompt, SamplingParameters, CancellationToken)"/>
     public Task<IReadOnlyList<GenerationResult>> GenerateAsync(IEnumerable<string> prompts, SamplingParameters? sampling = null, CancellationToken cancellationToken = default) =>
         GenerateAsync(ToPrompts(prompts), sampling, cancellationToken);
 
-    /// <summary>Generates for one prompt and gives the text as it comes. Leaving the enumeration early ends the request and frees its cache.</summary>
+    /// <summary>
+    /// Generates for one prompt and gives the text as it comes. Leaving the enumeration early ends the request and frees its cache. Nothing happens before the enumeration begins, which is
+    /// where a bad argument throws; each enumeration is a request of its own.
+    /// </summary>
     /// <returns>Pieces of text; the last one carries the whole result.</returns>
     /// <inheritdoc cref="GenerateAsync(Prompt, SamplingParameters, CancellationToken)"/>
     public async IAsyncEnumerable<GenerationPiece> StreamAsync(Prompt prompt, SamplingParameters? sampling = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
@@ -158,7 +164,7 @@ public sealed partial class Pipeline : IDisposable
         if (generation.Result!.FinishReason == FinishReason.Cancelled) throw new GenerationCanceledException([generation.Result], cancellationToken);
     }
 
-    /// <summary>Ends all running requests with an <see cref="ObjectDisposedException"/> and frees the model, the cache and the threads.</summary>
+    /// <summary>Ends all running requests with an <see cref="ObjectDisposedException"/> after the steps in flight, and frees the model, the cache and the threads. Disposing again does nothing.</summary>
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0) return;
@@ -219,7 +225,7 @@ public sealed partial class Pipeline : IDisposable
     };
 
     private static InvalidOperationException NoTokenizer(string reason) =>
-        new($"{reason}, but the model's folder has no tokenizer. Give token ids instead, or a tokenizer in {nameof(PipelineOptions)}.{nameof(PipelineOptions.Tokenizer)}.");
+        new($"{reason}, but the model's folder has no tokenizer (tokenizer.json, tokenizer.model, vocab.json with merges.txt, or qwen.tiktoken). Give token ids instead, or a tokenizer in {nameof(PipelineOptions)}.{nameof(PipelineOptions.Tokenizer)}.");
 
     private static Pipeline Load(string modelPath, PipelineOptions? options, IProgress<LoadProgress>? progress, CancellationToken cancellationToken)
     {

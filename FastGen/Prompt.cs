@@ -1,7 +1,8 @@
 namespace FastGen;
 
 /// <summary>
-/// What to continue: a text, or token ids. A string or an array of ids converts to it by itself.
+/// What to continue: a text, or token ids. A string or an array of ids converts to it by itself. As in Hugging Face transformers, the text of a special token (such as
+/// <c>&lt;|im_end|&gt;</c>) becomes that token wherever it stands: take it out of texts that others wrote, or give token ids.
 /// </summary>
 public sealed class Prompt
 {

@@ -2,7 +2,11 @@ using FastGen.Compute;
 
 namespace FastGen;
 
-/// <summary>How tokens are drawn and when generation ends. Names, defaults and order follow Hugging Face transformers, where it has them.</summary>
+/// <summary>
+/// How tokens are drawn and when generation ends. Names, meaning and order follow Hugging Face transformers, where it has them; the defaults change nothing: they draw from the
+/// model's own distribution, without transformers' top-k of 50. Start from <see cref="Greedy"/>, or from a pipeline's <c>DefaultSampling</c> to keep what the model's publisher chose:
+/// <c>pipeline.DefaultSampling with { MaxNewTokens = 100 }</c>.
+/// </summary>
 public sealed record SamplingParameters
 {
     /// <summary>Tokens that a request generates when it does not say.</summary>
@@ -35,10 +39,13 @@ public sealed record SamplingParameters
     /// <summary>Subtracted from the logits of tokens that the output holds, once an occurrence; default 0.</summary>
     public float FrequencyPenalty { get; init; }
 
-    /// <summary>Makes draws repeatable: the same seed, prompt and parameters give the same text whatever else runs. Null, the default, takes a fresh one.</summary>
+    /// <summary>
+    /// Makes draws repeatable: the same seed, prompt and parameters give the same text, on the CPU whatever else runs, on CUDA so where the pipeline is deterministic. Null, the default,
+    /// takes a fresh one for each request. Prompts that share parameters share the seed: equal ones then get equal texts, unless each has parameters of its own.
+    /// </summary>
     public ulong? Seed { get; init; }
 
-    /// <summary>Tokens to generate at most; default 256. Null goes on up to the context limit.</summary>
+    /// <summary>Tokens to generate at most; default 256, after which a text is cut with <see cref="FinishReason.Length"/>. Null goes on up to the context limit.</summary>
     public int? MaxNewTokens { get; init; } = DefaultMaxNewTokens;
 
     /// <summary>Tokens of prompt and output together at most; the prompt must leave room for one. Null, the default, for no limit but the context's.</summary>

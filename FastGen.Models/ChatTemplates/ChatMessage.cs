@@ -2,7 +2,10 @@ using System.Text.Json.Nodes;
 
 namespace FastGen;
 
-/// <summary>One message of a conversation, as a chat template sees it.</summary>
+/// <summary>
+/// One message of a conversation, as a chat template sees it. Templates put content into the prompt as it is, and as in Hugging Face transformers the text of a special token
+/// (such as <c>&lt;|im_end|&gt;</c>) in it becomes that token: take it out of what others wrote.
+/// </summary>
 /// <param name="Role">Who speaks: usually <c>system</c>, <c>user</c>, <c>assistant</c> or <c>tool</c>. The template decides which it knows.</param>
 /// <param name="Content">The text; null for an assistant's message that only calls tools.</param>
 public sealed record ChatMessage(string Role, string? Content)

@@ -42,12 +42,7 @@ public sealed class ChatTemplate
     public static ChatTemplate Parse(string template, IReadOnlyDictionary<string, JsonNode?>? specialTokens = null)
     {
         ArgumentNullException.ThrowIfNull(template);
-        return Guard("parse", () =>
-        {
-            if (template.Length > MaxTemplateLength) throw TemplateError.Limit($"The template has {template.Length} characters; at most {MaxTemplateLength} are read.");
-            IReadOnlyList<Statement> statements = StatementParser.Parse(template);
-            return new ChatTemplate(template, statements, ScopeResolver.ResolveTemplate(statements), specialTokens ?? new Dictionary<string, JsonNode?>());
-        });
+        return ParseNamed(template, specialTokens ?? new Dictionary<string, JsonNode?>(), "The chat template");
     }
 
     /// <summary>
@@ -64,8 +59,8 @@ public sealed class ChatTemplate
         ArgumentNullException.ThrowIfNull(modelFolder);
         ChatTemplateFiles files = ChatTemplateFiles.Read(modelFolder);
         if (files.Templates.Count == 0 && name is null) return null;
-        ChatTemplate? toolUse = name is null && files.Templates.TryGetValue("tool_use", out string? source) ? Parse(source, files.SpecialTokens) : null;
-        ChatTemplate chosen = Parse(files.Choose(name), files.SpecialTokens);
+        ChatTemplate? toolUse = name is null && files.Templates.TryGetValue("tool_use", out TemplateSource? source) ? ParseFile(source, files.SpecialTokens) : null;
+        ChatTemplate chosen = ParseFile(files.Choose(name), files.SpecialTokens);
         return toolUse is null ? chosen : new ChatTemplate(chosen.Source, chosen._statements, chosen._layout, chosen._specialTokens) { ToolUse = toolUse };
     }
 
@@ -89,6 +84,15 @@ public sealed class ChatTemplate
         return options.ContinueFinalMessage ? FinalMessage.Continue(messages, marked => RenderOnce(marked, options)) : RenderOnce(messages, options);
     }
 
+    private static ChatTemplate ParseFile(TemplateSource source, IReadOnlyDictionary<string, JsonNode?> specialTokens) => ParseNamed(source.Text, specialTokens, $"The chat template of '{source.File}'");
+
+    private static ChatTemplate ParseNamed(string template, IReadOnlyDictionary<string, JsonNode?> specialTokens, string subject) => Guard("parse", () =>
+    {
+        if (template.Length > MaxTemplateLength) throw TemplateError.Limit($"The template has {template.Length} characters; at most {MaxTemplateLength} are read.");
+        IReadOnlyList<Statement> statements = StatementParser.Parse(template);
+        return new ChatTemplate(template, statements, ScopeResolver.ResolveTemplate(statements), specialTokens);
+    }, subject);
+
     private string RenderOnce(JsonArray messages, ChatTemplateOptions options) => Guard("render", () =>
     {
         Dictionary<string, object?> context = Globals.Create(options.TimeProvider);
@@ -104,7 +108,7 @@ public sealed class ChatTemplate
     /// <summary>Renders with the engine's values, the globals among them.</summary>
     internal string Render(IReadOnlyDictionary<string, object?> context) => Guard("render", () => Interpreter.Render(_statements, _layout, context));
 
-    private static T Guard<T>(string verb, Func<T> action)
+    private static T Guard<T>(string verb, Func<T> action, string subject = "The chat template")
     {
         try
         {
@@ -116,10 +120,10 @@ public sealed class ChatTemplate
             string where = error.Line is int line ? $" (line {line})" : "";
             string what = error.Fault switch
             {
-                ChatTemplateFault.Rejected => "The chat template refuses this conversation",
-                ChatTemplateFault.Syntax => "The chat template is not valid",
-                ChatTemplateFault.Limit => $"The chat template asks for too much to {verb}",
-                _ => $"The chat template failed to {verb}",
+                ChatTemplateFault.Rejected => $"{subject} refuses this conversation",
+                ChatTemplateFault.Syntax => $"{subject} is not valid",
+                ChatTemplateFault.Limit => $"{subject} asks for too much to {verb}",
+                _ => $"{subject} failed to {verb}",
             };
             throw new ChatTemplateException($"{what}{where}: {reason}", error.Fault, reason, error.Line, error);
         }

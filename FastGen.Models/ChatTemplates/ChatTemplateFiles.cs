@@ -3,6 +3,11 @@ using System.Text.Json.Nodes;
 
 namespace FastGen.Models;
 
+/// <summary>A chat template as a file has it.</summary>
+/// <param name="Text">Its Jinja source.</param>
+/// <param name="File">The file.</param>
+internal sealed record TemplateSource(string Text, string File);
+
 /// <summary>The chat templates and special tokens that the files of a model folder hold.</summary>
 internal sealed class ChatTemplateFiles
 {
@@ -12,13 +17,13 @@ internal sealed class ChatTemplateFiles
         ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "additional_special_tokens"];
 
     private readonly string _folder;
-    private readonly Dictionary<string, string> _templates = [];
+    private readonly Dictionary<string, TemplateSource> _templates = [];
     private readonly Dictionary<string, JsonNode?> _specialTokens = [];
 
     private ChatTemplateFiles(string folder) => _folder = folder;
 
     /// <summary>Sources by name.</summary>
-    public IReadOnlyDictionary<string, string> Templates => _templates;
+    public IReadOnlyDictionary<string, TemplateSource> Templates => _templates;
 
     /// <summary>The special tokens' texts by field name.</summary>
     public IReadOnlyDictionary<string, JsonNode?> SpecialTokens => _specialTokens;
@@ -35,9 +40,9 @@ internal sealed class ChatTemplateFiles
     }
 
     /// <summary>The source called <paramref name="name"/>, or the default one.</summary>
-    public string Choose(string? name)
+    public TemplateSource Choose(string? name)
     {
-        if (_templates.TryGetValue(name ?? DefaultName, out string? source)) return source;
+        if (_templates.TryGetValue(name ?? DefaultName, out TemplateSource? source)) return source;
         string known = _templates.Count == 0 ? "none" : string.Join(", ", _templates.Keys.Order(StringComparer.Ordinal).Select(known => $"'{known}'"));
         throw Invalid(name is null
             ? $"The model folder '{_folder}' has several chat templates and none is the default: {known}. Pass the name of one."
@@ -90,7 +95,7 @@ internal sealed class ChatTemplateFiles
                 return;
             case JsonValue single when TextOf(single) is { } source:
                 _templates.Clear();
-                _templates[DefaultName] = source;
+                _templates[DefaultName] = new TemplateSource(source, Path.Combine(_folder, file));
                 return;
             case JsonArray several:
                 _templates.Clear();
@@ -105,7 +110,7 @@ internal sealed class ChatTemplateFiles
     {
         if (item is JsonObject entry && TextOf(entry["name"]) is { } key && TextOf(entry["template"]) is { } source)
         {
-            _templates[key] = source;
+            _templates[key] = new TemplateSource(source, Path.Combine(_folder, file));
             return;
         }
         throw Invalid($"'{Path.Combine(_folder, file)}': an entry of 'chat_template' is {Shown(item)}; an object with the texts 'name' and 'template' is expected.");
@@ -117,8 +122,8 @@ internal sealed class ChatTemplateFiles
         string additional = Path.Combine(_folder, "additional_chat_templates");
         string[] named = Directory.Exists(additional) ? Directory.GetFiles(additional, "*.jinja") : [];
         if (File.Exists(main) || named.Length > 0) _templates.Clear();
-        if (File.Exists(main)) _templates[DefaultName] = ReadText(main);
-        foreach (string path in named.Order(StringComparer.Ordinal)) _templates[Path.GetFileNameWithoutExtension(path)] = ReadText(path);
+        if (File.Exists(main)) _templates[DefaultName] = new TemplateSource(ReadText(main), main);
+        foreach (string path in named.Order(StringComparer.Ordinal)) _templates[Path.GetFileNameWithoutExtension(path)] = new TemplateSource(ReadText(path), path);
     }
 
     private JsonNode? ReadJson(string file)
@@ -169,7 +174,7 @@ internal sealed class ChatTemplateFiles
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new ChatTemplateException($"'{path}' cannot be read: {exception.Message}", ChatTemplateFault.File, exception.Message, null, exception);
+            throw new ChatTemplateException($"'{path}' {ModelFile.Unreadable(path, exception)}.", ChatTemplateFault.File, exception.Message, null, exception);
         }
     }
 

@@ -80,7 +80,9 @@ public sealed record GenerationConfig
         StopStrings = StopStrings,
     };
 
-    /// <summary>Reads a model folder's generation_config.json, which may be absent.</summary>
+    /// <summary>Reads a model folder's generation_config.json.</summary>
+    /// <param name="path">The file itself, not its folder; where there is no such file, the result is what <paramref name="model"/> gives.</param>
+    /// <param name="model">The model's config.json, whose token ids count where the file names none.</param>
     /// <exception cref="ModelLoadException">The file is broken or a value is impossible.</exception>
     public static GenerationConfig Read(string path, ModelConfig model)
     {
@@ -106,7 +108,7 @@ public sealed record GenerationConfig
             MinP = Share(json, "min_p"),
             RepetitionPenalty = json.FloatOrNull("repetition_penalty") is { } penalty ? penalty > 0 ? penalty : throw json.Wrong("repetition_penalty", "above 0") : null,
             MaxNewTokens = json.SizeOrNull("max_new_tokens"),
-            MaxLength = json.SizeOrNull("max_length"),
+            MaxLength = json.SizeOrNull("max_length") is { } length ? length > 1 ? length : throw json.Wrong("max_length", "2 or more, prompt and output together") : null,
             MinNewTokens = ReadMinNewTokens(json),
             StopStrings = ReadStopStrings(json),
             NotFollowed = [.. Unfollowed.Where(field => (draws || !field.WhenDrawing) && json.Asks(field.Name, field.Neutral)).Select(field => $"{field.Name} = {json.RawValue(field.Name)}")],

@@ -19,10 +19,10 @@ internal static class JsonFile
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new ModelLoadException($"{path}: cannot be read ({exception.Message}).", exception);
+            throw new ModelLoadException($"{path}: {ModelFile.Unreadable(path, exception)}.", exception);
         }
         // The parser itself looks at the inside of texts only when they are asked for.
-        if (!Utf8.IsValid(bytes)) throw new ModelLoadException($"{path}: is not valid UTF-8; get the file again.");
+        if (!Utf8.IsValid(bytes)) throw new ModelLoadException($"{path}: is not valid UTF-8; {ModelFile.GetAgain}.");
         Memory<byte> json = bytes.AsMemory(bytes.AsSpan().StartsWith(Utf8Mark) ? Utf8Mark.Length : 0);
         JsonDocument document;
         try
@@ -32,12 +32,12 @@ internal static class JsonFile
         }
         catch (JsonException exception)
         {
-            throw new ModelLoadException($"{path}: is not valid JSON ({exception.Message}); get the file again.", exception);
+            throw new ModelLoadException($"{path}: is not valid JSON ({exception.Message}); {ModelFile.GetAgain}.", exception);
         }
         if (document.RootElement.ValueKind == JsonValueKind.Object) return document;
         string kind = document.RootElement.ValueKind.ToString();
         document.Dispose();
-        throw new ModelLoadException($"{path}: the root must be a JSON object, but is {kind}.");
+        throw new ModelLoadException($"{path}: the root must be a JSON object, but is {kind}; {ModelFile.GetAgain}.");
     }
 
     // An escape of half a surrogate pair is JSON, but no name that can be looked up or listed.
@@ -53,7 +53,7 @@ internal static class JsonFile
             }
             catch (InvalidOperationException exception)
             {
-                throw new ModelLoadException($"{path}: the name of a field ends in half a surrogate pair (byte {reader.TokenStartIndex}); get the file again.", exception);
+                throw new ModelLoadException($"{path}: the name of a field ends in half a surrogate pair (byte {reader.TokenStartIndex}); {ModelFile.GetAgain}.", exception);
             }
         }
     }

@@ -96,6 +96,7 @@ public record ModelConfig
     };
 
     /// <summary>Reads a model folder's config.json.</summary>
+    /// <param name="path">The file itself, not its folder.</param>
     /// <exception cref="ModelLoadException">The file is missing or broken, or a field has an impossible value.</exception>
     /// <exception cref="UnsupportedModelException">The model needs something that is not supported.</exception>
     public static ModelConfig Read(string path)

@@ -17,7 +17,7 @@ public static class TokenizerLoader
         Path.Combine(modelFolder, "tokenizer.json"));
 
     /// <summary>As <see cref="Load"/>, but null where the folder has none of these files.</summary>
-    /// <exception cref="TokenizerFileException">A file is broken or asks for what is not supported.</exception>
+    /// <exception cref="TokenizerFileException">A file is broken or asks for what is not supported, or of <c>vocab.json</c> and <c>merges.txt</c> only one is there.</exception>
     public static HuggingFaceTokenizer? TryLoad(string modelFolder)
     {
         ArgumentNullException.ThrowIfNull(modelFolder);
@@ -35,9 +35,15 @@ public static class TokenizerLoader
         }
         string vocabulary = Path.Combine(modelFolder, "vocab.json");
         string merges = Path.Combine(modelFolder, "merges.txt");
-        if (File.Exists(vocabulary) && File.Exists(merges)) return new HuggingFaceTokenizer(VocabularyAndMergesFormat.Read(vocabulary, merges, config));
+        bool hasMerges = File.Exists(merges);
+        if (hasMerges && File.Exists(vocabulary)) return new HuggingFaceTokenizer(VocabularyAndMergesFormat.Read(vocabulary, merges, config));
         string tiktoken = Path.Combine(modelFolder, "qwen.tiktoken");
-        return File.Exists(tiktoken) ? new HuggingFaceTokenizer(TiktokenFormat.Read(tiktoken, TokenizerFile.ReadAllBytes(tiktoken), config)) : null;
+        if (File.Exists(tiktoken)) return new HuggingFaceTokenizer(TiktokenFormat.Read(tiktoken, TokenizerFile.ReadAllBytes(tiktoken), config));
+        if (hasMerges || File.Exists(vocabulary))
+        {
+            throw new TokenizerFileException(hasMerges ? vocabulary : merges, "the whole file", $"is missing beside {(hasMerges ? "merges.txt" : "vocab.json")}; a tokenizer in this form is both, get it too");
+        }
+        return null;
     }
 
     /// <summary>Reads one <c>tokenizer.json</c>, with <c>tokenizer_config.json</c> beside it if there is one.</summary>

@@ -37,7 +37,7 @@ internal sealed class SafetensorsFile : IDisposable
         catch (Exception exception)
         {
             handle?.Dispose();
-            if (exception is IOException or UnauthorizedAccessException) throw new ModelLoadException($"{path}: cannot be read ({exception.Message}).", exception);
+            if (exception is IOException or UnauthorizedAccessException) throw new ModelLoadException($"{path}: {ModelFile.Unreadable(path, exception)}.", exception);
             throw;
         }
     }

@@ -344,6 +344,7 @@ public sealed class ModelConfigTests
     [TestCase("""{"stop_strings": [""]}""", "stop_strings")]
     [TestCase("""{"min_new_tokens": 9, "max_new_tokens": 8}""", "min_new_tokens")]
     [TestCase("""{"max_length": 0}""", "max_length")]
+    [TestCase("""{"max_length": 1}""", "max_length")]
     [TestCase("""{"top_p": 1.5}""", "top_p")]
     [TestCase("""{"temperature": -1}""", "temperature")]
     [TestCase("""{"top_k": -3}""", "top_k")]

@@ -212,7 +212,22 @@ public sealed class ModelLoaderTests
     }
 
     [Test]
-    public void Load_NoFolder_SaysSo() => Assert.That(() => Logits(Path.Combine(_folder, "absent")), Throws.InstanceOf<ModelLoadException>().With.Message.Contains("absent"));
+    public void Load_NoFolder_SaysSo() => Assert.That(() => Logits(Path.Combine(_folder, "absent")), Throws.InstanceOf<ModelLoadException>().With.Message.Contains("absent").And.Message.Contains("fetched first"));
+
+    [TestCase("config.json")]
+    [TestCase("generation_config.json")]
+    [TestCase("model.safetensors")]
+    [TestCase("tokenizer.json")]
+    [TestCase("tokenizer_config.json")]
+    [Platform(Exclude = "Win", Reason = "Links may need rights there.")]
+    public void Load_LinkWithoutItsTarget_NamesBoth(string file)
+    {
+        foreach (string source in Directory.EnumerateFiles(DefaultModel.Folder)) File.Copy(source, Path.Combine(_folder, Path.GetFileName(source)));
+        string path = Path.Combine(_folder, file);
+        File.Delete(path);
+        File.CreateSymbolicLink(path, "../../blobs/0a1b");
+        Assert.That(() => Pipeline.Load(_folder, new PipelineOptions { Device = ComputeDevice.Cpu }), Throws.InstanceOf<ModelLoadException>().With.Message.Contains(path).And.Message.Contains("'../../blobs/0a1b'").And.Message.Contains("copy"));
+    }
 
     [Test]
     public void Load_FileInPlaceOfTheFolder_SaysSo()

@@ -1,5 +1,7 @@
 using System.Diagnostics;
+using System.IO.Compression;
 using System.Text;
+using System.Xml.Linq;
 
 namespace FastGen.Tests;
 
@@ -59,6 +61,28 @@ public sealed class PackageTests
     {
         File.Copy(Path.Combine(Repository.Root!, "samples", "SingleFile", "story.cs"), Path.Combine(_folder, "story.cs"));
         AssertGenerates(Must("dotnet", ["run", "story.cs", "--", DefaultModel.Folder], _folder));
+    }
+
+    [Test]
+    public void Packages_Metadata_TellsThemApartAndHoldsNothingElse()
+    {
+        Dictionary<string, string> descriptions = [];
+        foreach (string path in Directory.EnumerateFiles(Path.Combine(_folder, "packages"), "*.nupkg"))
+        {
+            using ZipArchive package = ZipFile.OpenRead(path);
+            string name = Path.GetFileNameWithoutExtension(package.Entries.Single(entry => entry.FullName.EndsWith(".nuspec", StringComparison.Ordinal)).FullName);
+            Assert.That(
+                package.Entries.Select(entry => entry.FullName).Where(entry => !entry.StartsWith("package/", StringComparison.Ordinal) && !entry.StartsWith("_rels/", StringComparison.Ordinal) && entry != "[Content_Types].xml"),
+                Is.EquivalentTo((string[])[$"{name}.nuspec", "README.md", $"lib/net10.0/{name}.dll", $"lib/net10.0/{name}.xml"]));
+            using Stream nuspec = package.GetEntry($"{name}.nuspec")!.Open();
+            XElement metadata = XDocument.Load(nuspec).Root!.Elements().Single();
+            string Of(string field) => metadata.Elements().Single(element => element.Name.LocalName == field).Value;
+            Assert.That((Of("id"), Of("license"), Of("readme")), Is.EqualTo((name, "Apache-2.0", "README.md")));
+            Assert.That(File.Exists(Path.ChangeExtension(path, ".snupkg")), path);
+            descriptions.Add(name, Of("description"));
+        }
+        Assert.That(descriptions.Keys, Is.EquivalentTo((string[])["FastGen", "FastGen.Core", "FastGen.Models", "FastGen.Kernels"]));
+        Assert.That(descriptions.Values, Is.Unique);
     }
 
     private static void AssertGenerates(string output) => Assert.That(output.Split('\n').Count(line => line.StartsWith("[24] ", StringComparison.Ordinal) && line.Length > 30), Is.EqualTo(2), output);

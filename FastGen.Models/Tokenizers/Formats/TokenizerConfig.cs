@@ -149,17 +149,17 @@ internal sealed class TokenizerConfig
         if (!File.Exists(path)) return new JsonField(path, "", EmptyObject());
         byte[] json = TokenizerFile.ReadAllBytes(path);
         // The parser itself looks at the inside of texts only when they are asked for.
-        if (!Utf8.IsValid(json)) throw new TokenizerFileException(path, "the whole file", "is not valid UTF-8");
+        if (!Utf8.IsValid(json)) throw new TokenizerFileException(path, "the whole file", $"is not valid UTF-8; {ModelFile.GetAgain}");
         try
         {
             ReadOnlyMemory<byte> content = json.AsSpan().StartsWith("\uFEFF"u8) ? json.AsMemory(3) : json;
             using JsonDocument document = JsonDocument.Parse(content);
-            if (document.RootElement.ValueKind != JsonValueKind.Object) throw new TokenizerFileException(path, "the whole file", "must be a JSON object");
+            if (document.RootElement.ValueKind != JsonValueKind.Object) throw new TokenizerFileException(path, "the whole file", $"must be a JSON object; {ModelFile.GetAgain}");
             return new JsonField(path, "", document.RootElement.Clone());
         }
         catch (JsonException exception)
         {
-            throw new TokenizerFileException(path, "the whole file", $"is not valid JSON ({exception.Message})", exception);
+            throw new TokenizerFileException(path, "the whole file", $"is not valid JSON ({exception.Message}); {ModelFile.GetAgain}", exception);
         }
     }
 

@@ -4,16 +4,16 @@ namespace FastGen.Models.Tokenizers;
 internal static class TokenizerFile
 {
     /// <summary>The whole file; one that is absent stays a <see cref="FileNotFoundException"/>.</summary>
-    /// <exception cref="TokenizerFileException">It is there, but cannot be read.</exception>
+    /// <exception cref="TokenizerFileException">It is there, but cannot be read, or is a link to what is not there.</exception>
     public static byte[] ReadAllBytes(string path)
     {
         try
         {
             return File.ReadAllBytes(path);
         }
-        catch (Exception exception) when (exception is IOException and not (FileNotFoundException or DirectoryNotFoundException) or UnauthorizedAccessException)
+        catch (Exception exception) when (exception is UnauthorizedAccessException || (exception is IOException && File.Exists(path)))
         {
-            throw new TokenizerFileException(path, "the whole file", $"cannot be read ({exception.Message})", exception);
+            throw new TokenizerFileException(path, "the whole file", ModelFile.Unreadable(path, exception), exception);
         }
     }
 }

@@ -17,7 +17,7 @@ internal static class TokenizerJsonFile
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
-            throw new TokenizerFileException(path, "the whole file", $"is not valid JSON ({exception.Message})", exception);
+            throw new TokenizerFileException(path, "the whole file", $"is not valid JSON ({exception.Message}); {ModelFile.GetAgain}", exception);
         }
     }
 
@@ -27,7 +27,7 @@ internal static class TokenizerJsonFile
         TokenModel? model = null;
         Utf8JsonReader reader = new(json);
         reader.Read();
-        if (reader.TokenType != JsonTokenType.StartObject) throw new TokenizerFileException(path, "the whole file", "must be a JSON object");
+        if (reader.TokenType != JsonTokenType.StartObject) throw new TokenizerFileException(path, "the whole file", $"must be a JSON object; {ModelFile.GetAgain}");
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             string name = reader.GetString()!;

@@ -65,7 +65,7 @@ internal static class VocabularyAndMergesFormat
         }
         catch (JsonException exception)
         {
-            throw new TokenizerFileException(path, "the whole file", $"is not valid JSON ({exception.Message})", exception);
+            throw new TokenizerFileException(path, "the whole file", $"is not valid JSON ({exception.Message}); {ModelFile.GetAgain}", exception);
         }
     }
 

@@ -49,6 +49,20 @@ public class ChatTemplateLoadTests
         Assert.That(fault.Message, Does.Contain(path).And.Contain("cannot be read"));
     }
 
+    [TestCase("chat_template.jinja", "{% for m in %}")]
+    [TestCase("additional_chat_templates/tool_use.jinja", "{% for m in %}")]
+    [TestCase("chat_template.json", """{"chat_template": "{% for m in %}"}""")]
+    [TestCase("tokenizer_config.json", """{"chat_template": [{"name": "default", "template": "{% for m in %}"}]}""")]
+    public void Load_TemplateThatIsNotValid_NamesItsFile(string file, string content)
+    {
+        Write(file, content);
+
+        ChatTemplateException fault = Assert.Throws<ChatTemplateException>(() => ChatTemplate.Load(_folder))!;
+
+        Assert.That(fault.Fault, Is.EqualTo(ChatTemplateFault.Syntax));
+        Assert.That(fault.Message, Does.Contain(Path.Combine(_folder, file)).And.Contain("line 1"));
+    }
+
     [TestCase("""{"chat_template": "\ud800"}""")]
     [TestCase("""{"chat_template": [{"name": "default", "template": "\ud800"}]}""")]
     [TestCase("""{"chat_template": "x", "bos_token": "\ud800"}""")]

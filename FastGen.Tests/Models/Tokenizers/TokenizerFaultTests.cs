@@ -55,6 +55,25 @@ internal sealed class TokenizerFaultTests
     public void LoadFile_BrokenComponent_NamesFileAndField(string section, string content, string field, string problem) =>
         AssertFault($$"""{"{{section}}": {{content}}, "model": {{Model}}}""", field, problem);
 
+    [TestCase("tokenizer.json")]
+    [TestCase("tokenizer_config.json")]
+    public void Load_FileThatIsNoJson_SaysWhatToDo(string name)
+    {
+        using TemporaryFolder folder = new();
+        folder.Write("tokenizer.json", $$"""{"model": {{Model}}}""");
+        string file = folder.Write(name, "version https://git-lfs.github.com/spec/v1");
+        Assert.That(() => TokenizerLoader.Load(folder.Path), Throws.TypeOf<TokenizerFileException>().With.Message.Contains(file).And.Message.Contains("get the file again"));
+    }
+
+    [TestCase("vocab.json", "merges.txt")]
+    [TestCase("merges.txt", "vocab.json")]
+    public void TryLoad_HalfOfAPairOfFiles_NamesTheMissingOne(string present, string missing)
+    {
+        using TemporaryFolder folder = new();
+        folder.Write(present, "{}");
+        Assert.That(() => TokenizerLoader.TryLoad(folder.Path), Throws.TypeOf<TokenizerFileException>().With.Message.Contains(Path.Combine(folder.Path, missing)).And.Message.Contains(present));
+    }
+
     [TestCase("tokenizer_config.json", new byte[] { 0x9C }, "not valid UTF-8")]
     [TestCase("tokenizer_config.json", new byte[] { (byte)'\\', (byte)'u', (byte)'d', (byte)'8', (byte)'0', (byte)'0' }, "surrogate")]
     [TestCase("config.json", new byte[] { 0x9C }, "not valid UTF-8")]
