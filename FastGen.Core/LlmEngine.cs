@@ -169,7 +169,7 @@ public sealed partial class LlmEngine : IDisposable
         if (sampling.MaxNewTokens is null && cacheTokens > promptLength) return cacheTokens;
         throw new ArgumentException(
             $"The request can grow to {wanted} tokens ({promptLength} of the prompt and {wanted - promptLength} new), but the key/value cache holds {cacheTokens}. " +
-            $"Shorten the prompt, lower {nameof(SamplingParameters.MaxNewTokens)} or enlarge the cache.");
+            $"Shorten the prompt, lower {nameof(SamplingParameters.MaxNewTokens)} or enlarge the cache.", nameof(sampling));
     }
 
     private void CheckPrompt(ReadOnlySpan<int> prompt)
@@ -179,7 +179,8 @@ public sealed partial class LlmEngine : IDisposable
         if (prompt.Length > limit)
         {
             string reason = limit == MaxContext - 1 ? $"context {MaxContext}, one token is kept for the output" : "the model's dynamic rotary scaling lets texts grow longer, but not begin longer";
-            throw new ArgumentException($"The prompt has {prompt.Length} tokens; at most {limit} fit ({reason}). Shorten the prompt.", nameof(prompt));
+            string remedy = limit == MaxContext - 1 && MaxContext < _shape.MaxContext ? $", or raise {nameof(EngineOptions.MaxContext)}; the model was made for {_shape.MaxContext}" : "";
+            throw new ArgumentException($"The prompt has {prompt.Length} tokens; at most {limit} fit ({reason}). Shorten the prompt{remedy}.", nameof(prompt));
         }
         for (int i = 0; i < prompt.Length; i++)
         {

@@ -242,13 +242,20 @@ public sealed class LlmEngineTests
     }
 
     [Test]
+    public void Submit_BeyondALoweredContext_NamesTheOption()
+    {
+        using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend(), 64), NoStops, new EngineOptions { TokenBudget = 8, MaxContext = 32 });
+        Assert.That(() => engine.Submit(new int[32], SamplingParameters.Greedy), Throws.ArgumentException.With.Message.Contains("at most 31 fit").And.Message.Contains("raise MaxContext; the model was made for 64"));
+    }
+
+    [Test]
     public void Submit_BadInput_NamesFieldValueAndRemedy()
     {
         using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend(), 64), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 32 });
         Assert.That(() => engine.Submit([], SamplingParameters.Greedy), Throws.ArgumentException.With.Message.Contains("empty"));
-        Assert.That(() => engine.Submit(new int[64], SamplingParameters.Greedy), Throws.ArgumentException.With.Message.Contains("64").And.Message.Contains("63"));
+        Assert.That(() => engine.Submit(new int[64], SamplingParameters.Greedy), Throws.ArgumentException.With.Message.Contains("64").And.Message.Contains("63").And.Message.Not.Contains("MaxContext"));
         Assert.That(() => engine.Submit([1, 1000], SamplingParameters.Greedy), Throws.ArgumentException.With.Message.Contains("1000").And.Message.Contains("999"));
-        Assert.That(() => engine.Submit([1], new SamplingParameters { MaxNewTokens = 40 }), Throws.ArgumentException.With.Message.Contains("32"), "It can never fit.");
+        Assert.That(() => engine.Submit([1], new SamplingParameters { MaxNewTokens = 40 }), Throws.ArgumentException.With.Message.Contains("32").And.Property("ParamName").EqualTo("sampling"), "It can never fit.");
         Assert.That(() => engine.Submit([1], new SamplingParameters { Temperature = -1 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("Temperature"));
         Assert.That(() => engine.Submit([1], new SamplingParameters { TopP = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("TopP"));
         Assert.That(() => engine.Submit([1], new SamplingParameters { MaxNewTokens = 4, StopTokenIds = [-1] }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("-1"));
