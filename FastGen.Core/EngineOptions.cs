@@ -18,11 +18,11 @@ public sealed record EngineOptions
     /// <summary>Sequences that run at once; more wait. Default 64.</summary>
     public int MaxSequences { get; init; } = 64;
 
-    /// <summary>Tokens that the key/value cache holds, rounded up to whole blocks; null follows <see cref="CacheBytes"/>.</summary>
+    /// <summary>Tokens that the key/value cache holds, rounded up to whole blocks; null follows <see cref="CacheBytes"/>. One of the two may be set.</summary>
     public int? CacheTokens { get; init; }
 
     /// <summary>
-    /// Bytes that the key/value cache takes, where <see cref="CacheTokens"/> is null; null asks the backend, and takes no more than the sequences can use. On CUDA that is what is free
+    /// Bytes that the key/value cache takes, where <see cref="CacheTokens"/> does not say; null asks the backend, and takes no more than the sequences can use. On CUDA that is what is free
     /// on the device once the largest steps have run, less a 32nd of the device (1 GiB at least) and what penalties and log probabilities may take: set it where another program or a
     /// second pipeline is to have room beside. On the CPU it is a quarter of the memory.
     /// </summary>
@@ -47,6 +47,10 @@ public sealed record EngineOptions
         Require(MaxSequences is > 0 and <= MostSequences, nameof(MaxSequences), MaxSequences, $"from 1 to {MostSequences}");
         Require(CacheTokens is null or > 0, nameof(CacheTokens), CacheTokens, "1 or more, or null");
         Require(CacheBytes is null or > 0, nameof(CacheBytes), CacheBytes, "1 or more, or null");
+        if (CacheTokens is not null && CacheBytes is not null)
+        {
+            throw new ArgumentException($"{nameof(CacheTokens)} is {CacheTokens} and {nameof(CacheBytes)} is {CacheBytes}: both give the cache's size. Set one of them to null.");
+        }
         Require(BlockSize is > 0 and <= 1024, nameof(BlockSize), BlockSize, "from 1 to 1024");
         Require(Watermark is >= 0 and < 1, nameof(Watermark), Watermark, "at least 0 and below 1");
         ArgumentNullException.ThrowIfNull(Scheduler);

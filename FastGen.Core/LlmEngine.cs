@@ -56,6 +56,7 @@ public sealed partial class LlmEngine : IDisposable
         // Some checkpoints name ids beyond their vocabulary: these are never drawn, nor can they be suppressed.
         _stopTokens = [.. stopTokens.Where(id => (uint)id < (uint)_shape.VocabularySize)];
         _logger = logger ?? NullLogger.Instance;
+        if (_stopTokens.Length < stopTokens.Count) Log.StopTokensBeyondVocabulary(_logger, string.Join(", ", stopTokens.Except(_stopTokens)), _shape.VocabularySize);
         _cancel = request => _commands.Writer.TryWrite(new Command(request.Sequence!, Cancel: true));
 
         EngineSizes sizes = EngineSizes.Choose(_backend, _shape, options);
@@ -222,6 +223,9 @@ public sealed partial class LlmEngine : IDisposable
     {
         [LoggerMessage(Level = LogLevel.Information, Message = "Engine on {Backend}: {TokenBudget} tokens a step, cache of {Blocks} blocks of {BlockSize} tokens ({Megabytes} MiB), context {MaxContext}.")]
         public static partial void Started(ILogger logger, string backend, int tokenBudget, int blocks, int blockSize, long megabytes, int maxContext);
+
+        [LoggerMessage(Level = LogLevel.Warning, Message = "Stop tokens {Ids} lie beyond the {Vocabulary} ids of the vocabulary: nothing draws them, and they end nothing.")]
+        public static partial void StopTokensBeyondVocabulary(ILogger logger, string ids, int vocabulary);
 
         [LoggerMessage(Level = LogLevel.Debug, Message = "Steps as calibrated:\n{Curve}")]
         public static partial void Calibrated(ILogger logger, TokenBudgetCalibration curve);

@@ -3,7 +3,6 @@ using System.Globalization;
 using FastGen.Compute;
 using FastGen.Kernels.Reference;
 using FastGen.Models;
-using Microsoft.Extensions.Logging;
 
 namespace FastGen.Tests;
 
@@ -370,16 +369,5 @@ public sealed class ModelLoaderTests
             Reports.Add(value);
             After?.Invoke();
         }
-    }
-
-    private sealed class Journal : ILogger
-    {
-        public List<string> Lines { get; } = [];
-
-        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => Lines.Add(formatter(state, exception));
     }
 }

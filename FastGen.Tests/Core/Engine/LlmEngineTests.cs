@@ -242,6 +242,15 @@ public sealed class LlmEngineTests
     }
 
     [Test]
+    public void New_StopTokensBeyondTheVocabulary_AreLogged()
+    {
+        Journal log = new();
+        using (LlmEngine engine = new(new SimulatedModel(new SimulatedBackend()), [3, 1000, 7], new EngineOptions { TokenBudget = 8, CacheTokens = 100 }, log)) Assert.That(log.Lines, Has.Some.Contains("Stop tokens 1000 lie beyond the 1000 ids"));
+        log.Lines.Clear();
+        using (LlmEngine engine = new(new SimulatedModel(new SimulatedBackend()), [3, 7], new EngineOptions { TokenBudget = 8, CacheTokens = 100 }, log)) Assert.That(log.Lines, Has.None.Contains("Stop tokens"));
+    }
+
+    [Test]
     public void Submit_BeyondALoweredContext_NamesTheOption()
     {
         using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend(), 64), NoStops, new EngineOptions { TokenBudget = 8, MaxContext = 32 });
@@ -261,6 +270,7 @@ public sealed class LlmEngineTests
         Assert.That(() => engine.Submit([1], new SamplingParameters { MaxNewTokens = 4, StopTokenIds = [-1] }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("-1"));
         Assert.That(() => new LlmEngine(new SimulatedModel(new SimulatedBackend(), 64), NoStops, new EngineOptions { MaxContext = 65 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("65"));
         Assert.That(() => new LlmEngine(new SimulatedModel(new SimulatedBackend(), 64), NoStops, new EngineOptions { CacheBytes = 8 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("CacheBytes"));
+        Assert.That(() => new LlmEngine(new SimulatedModel(new SimulatedBackend(), 64), NoStops, new EngineOptions { CacheTokens = 64, CacheBytes = 4096 }), Throws.ArgumentException.With.Message.Contains("CacheTokens is 64 and CacheBytes is 4096"));
         Assert.That(() => new LlmEngine(new SimulatedModel(new SimulatedBackend(), 64), NoStops, new EngineOptions { TokenBudget = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("TokenBudget"));
     }
 
