@@ -31,10 +31,10 @@ internal sealed class DividedNorms(CudaDevice device, CudaScratch scratch)
         _ = scratch.Get(ScratchUse.Squares, MostParts * MostRows * sizeof(float));
     }
 
-    /// <summary>The first half of an input's norm, if the kernel queued last has left it.</summary>
-    public HalfNorm? Take(in LinearInput input)
+    /// <summary>The first half of the norm of an input of a product with <paramref name="weight"/>, if the kernel queued last has left it.</summary>
+    public HalfNorm? Take(in LinearInput input, Tensor weight)
     {
-        if (input.Norm is not { Kind: NormKind.Rms, Beta: null } norm || _last.Launches != device.LaunchCount || _last.Rows != input.Rows) return null;
+        if (weight.Type != Type || input.Norm is not { Kind: NormKind.Rms, Beta: null } norm || _last.Launches != device.LaunchCount || _last.Rows != input.Rows) return null;
         _following[_last.Weights] = norm;
         return _last.Left is { } left && left.Norm == norm ? left : null;
     }

@@ -148,15 +148,15 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         Tensor weight = weights.Weight;
         if (_fewRows.Suits(input.Rows.Rows, weight))
         {
-            HalfNorm? half = FewRowsProducts.FusesNorm(input) ? null : _norms?.Take(input);
-            LinearInput taken = FewRowsProducts.FusesNorm(input) ? input : new LinearInput(half?.Scaled ?? Prepared(input, weight.Type));
-            _fewRows.Run(output, taken, half, weights, activation, gated, accumulate);
+            bool fused = FewRowsProducts.FusesNorm(input);
+            HalfNorm? half = fused ? null : _norms?.Take(input, weight);
+            _fewRows.Run(output, fused ? input : new LinearInput(half?.Scaled ?? Prepared(input, weight.Type)), half, weights, activation, gated, accumulate);
             return true;
         }
         if (input.Rows.Rows > GemvRows && ServedBySkinny(input.Rows, weight)) return false;
-        bool fused = _gemv.Serves(input, weight);
-        if (!fused && (input.Norm is null || !_gemv.Serves(new LinearInput(input.Rows), weight))) return false;
-        _gemv.Run(output, fused ? input : new LinearInput(Prepared(input, weight.Type)), weights, activation, gated, accumulate);
+        bool served = _gemv.Serves(input, weight);
+        if (!served && (input.Norm is null || !_gemv.Serves(new LinearInput(input.Rows), weight))) return false;
+        _gemv.Run(output, served ? input : new LinearInput(Prepared(input, weight.Type)), weights, activation, gated, accumulate);
         return true;
     }
 
@@ -175,7 +175,7 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
 
     private void RunSkinny(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
     {
-        HalfNorm? half = _norms?.Take(input);
+        HalfNorm? half = _norms?.Take(input, weights.Weight);
         Tensor rows = half?.Scaled ?? Prepared(input, weights.Weight.Type);
         int most = IsDeterministic ? DeterministicRows : rows.Rows;
         for (int first = 0; first < rows.Rows; first += most)

@@ -43,26 +43,36 @@ public sealed class DividedNormsTests
         Assert.That(norms, Is.EqualTo([4, 4, 4, 4]));
     }
 
+    [Test]
+    public void Linear_WeightsOfAnotherTypeBehind_TakeNothing()
+    {
+        // What lies between is in the type of the weights before.
+        int[] norms = NormsByTurn(DType.BF16, 64, new CudaOptions(), static _ => { }, behind: DType.F16);
+
+        Assert.That(norms, Is.EqualTo([2, 2, 2, 2]));
+    }
+
     // h += mlp · down; norm(h) · up; h += mlp · out; norm(h) · gate and up.
-    private static int[] NormsByTurn(DType type, int rows, CudaOptions options, Action<LinearProducts> between)
+    private static int[] NormsByTurn(DType type, int rows, CudaOptions options, Action<LinearProducts> between, DType? behind = null)
     {
         ImaginedDevice device = ImaginedDevice.Of("H200");
         using LinearProducts products = new(device, device.Kernels(), new CudaScratch(device), new ProductChoices(new KernelCache(Path.GetTempPath()), "H200"), options);
+        DType normed = behind ?? type;
         Tensor stream = Rows(rows, Hidden), mlp = new(1 << 21, type, rows, Mlp);
         return [.. Enumerable.Range(0, 4).Select(_ => device.Rehearse(Turn).Count(launch => launch.Kernel == "norm_rows"))];
 
         void Turn()
         {
-            products.Linear(mlp, new LinearInput(stream, Norm(1)), new LinearWeights(Weight(1, Mlp, Hidden)), Activation.None, accumulate: false);
-            products.Linear(stream, new LinearInput(mlp), new LinearWeights(Weight(2, Hidden, Mlp)), Activation.None, accumulate: true);
+            products.Linear(mlp, new LinearInput(stream, Norm(1)), new LinearWeights(Weight(1, normed, Mlp, Hidden)), Activation.None, accumulate: false);
+            products.Linear(stream, new LinearInput(mlp), new LinearWeights(Weight(2, type, Hidden, Mlp)), Activation.None, accumulate: true);
             between(products);
-            products.Gated(mlp, new LinearInput(stream, Norm(2)), new LinearWeights(Weight(3, 2 * Mlp, Hidden)), Activation.Silu);
-            products.Linear(stream, new LinearInput(mlp), new LinearWeights(Weight(4, Hidden, Mlp)), Activation.None, accumulate: true);
+            products.Gated(mlp, new LinearInput(stream, Norm(2)), new LinearWeights(Weight(3, normed, 2 * Mlp, Hidden)), Activation.Silu);
+            products.Linear(stream, new LinearInput(mlp), new LinearWeights(Weight(4, type, Hidden, Mlp)), Activation.None, accumulate: true);
             between(products);
         }
-
-        Tensor Weight(int number, int outputs, int inputs) => new(number << 24, type, outputs, inputs);
     }
+
+    private static Tensor Weight(int number, DType type, int outputs, int inputs) => new(number << 24, type, outputs, inputs);
 
     private static Tensor Rows(int rows, int columns) => new(1 << 22, DType.F32, rows, columns);
 
