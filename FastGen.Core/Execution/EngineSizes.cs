@@ -36,15 +36,16 @@ internal sealed record EngineSizes(int MaxContext, long BlockBytes, int? Blocks,
     /// <summary>A cache of so many blocks.</summary>
     public KvCache MakeCache(IBackend backend, ModelShape shape, int blocks) => new(backend, shape, backend.PrecisionFor(shape.WeightType).KvCache, blocks, Limits.BlockSize);
 
-    /// <summary>Blocks of a cache that the backend gives <paramref name="bytes"/> bytes: no more than the sequences can use.</summary>
+    /// <summary>Blocks of a cache that the backend gives <paramref name="cacheBytes"/> bytes: no more than the sequences can use.</summary>
     /// <exception cref="ArgumentOutOfRangeException">It is less than a block.</exception>
-    public int ChooseBlocks(long bytes) => Nameable(Math.Min(BlocksIn(bytes), (long)Limits.BlocksPerSequence * Limits.Sequences));
+    public int ChooseBlocks(long cacheBytes) => Nameable(Math.Min(BlocksIn(cacheBytes), (long)Limits.BlocksPerSequence * Limits.Sequences));
 
-    private long BlocksIn(long bytes) => bytes >= BlockBytes ? bytes / BlockBytes : throw new ArgumentOutOfRangeException(
-        nameof(bytes), bytes, $"The key/value cache gets {bytes} bytes; one block of {Limits.BlockSize} tokens takes {BlockBytes}. Enlarge {nameof(EngineOptions.CacheBytes)}, or where it is not set, free memory for it.");
+    /// <summary>Units that hold <paramref name="value"/>, the last one perhaps not full.</summary>
+    public static int Ceiling(int value, int unit) => (int)(((long)value + unit - 1) / unit);
+
+    private long BlocksIn(long cacheBytes) => cacheBytes >= BlockBytes ? cacheBytes / BlockBytes : throw new ArgumentOutOfRangeException(
+        nameof(cacheBytes), cacheBytes, $"The key/value cache gets {cacheBytes} bytes; one block of {Limits.BlockSize} tokens takes {BlockBytes}. Enlarge {nameof(EngineOptions.CacheBytes)}, or where it is not set, free memory for it.");
 
     // Block · block size + offset is an int in the batch.
     private int Nameable(long blocks) => (int)Math.Min(blocks, int.MaxValue / Limits.BlockSize);
-
-    private static int Ceiling(int value, int unit) => (int)(((long)value + unit - 1) / unit);
 }

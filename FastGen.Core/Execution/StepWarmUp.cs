@@ -29,10 +29,9 @@ internal static class StepWarmUp
     /// <summary>The steps that take the most memory: one of as many tokens as there can be, and one of as many decodes. Either runs once, so that neither is recorded.</summary>
     public static void RunLargest(IBackend backend, ModelRunner runner, StepLimits limits, int vocabulary, int maxContext, CancellationToken cancellationToken)
     {
-        if (!backend.CompilesSteps) return;
         RaggedBatch batch = new(limits);
         // Of many prompts rather than of a long one: as many rows, whose attention costs little.
-        int prompts = Math.Min(limits.Sequences, Math.Max(limits.Tokens / Chunk, Ceiling(limits.Tokens, maxContext)));
+        int prompts = Math.Min(limits.Sequences, Math.Max(limits.Tokens / Chunk, EngineSizes.Ceiling(limits.Tokens, maxContext)));
         int tokens = (int)Math.Min(limits.Tokens, (long)prompts * maxContext);
         Step(backend, runner, batch, vocabulary, decodes: 0, context: 0, [.. Enumerable.Range(0, prompts).Select(i => (int)(((long)tokens * (i + 1) / prompts) - ((long)tokens * i / prompts)))], cancellationToken);
         Step(backend, runner, batch, vocabulary, Math.Min(limits.Sequences, limits.Tokens), Math.Min(LongContext, maxContext), [], cancellationToken);
@@ -75,8 +74,6 @@ internal static class StepWarmUp
         for (int i = 0; i < chunks.Length; i++) Add(batch, decodes + i, [.. Enumerable.Range(0, chunks[i]).Select(token => token % vocabulary)], 0, blocks);
         backend.Collect(runner.Submit(batch), drawn.AsSpan(0, batch.LogitRowCount));
     }
-
-    private static int Ceiling(int value, int unit) => (int)(((long)value + unit - 1) / unit);
 
     private static void Add(RaggedBatch batch, int slot, ReadOnlySpan<int> tokens, int position, ReadOnlySpan<int> blocks)
     {
