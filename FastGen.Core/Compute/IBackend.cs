@@ -108,6 +108,16 @@ public interface IBackend : IDisposable
     /// <summary>output = activation(norm(input) · weightᵀ + bias), added to what output holds when <paramref name="accumulate"/>.</summary>
     void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation = Activation.None, bool accumulate = false);
 
+    /// <summary>
+    /// output += first · firstWeightsᵀ + second · secondWeightsᵀ, with their biases: what a layer whose attention and MLP are parallel ends with. A backend that computes
+    /// both together overrides this.
+    /// </summary>
+    void LinearSum(Tensor output, Tensor first, LinearWeights firstWeights, Tensor second, LinearWeights secondWeights)
+    {
+        Linear(output, new LinearInput(first), firstWeights, accumulate: true);
+        Linear(output, new LinearInput(second), secondWeights, accumulate: true);
+    }
+
     /// <summary>output = activation(g) ⊙ u, where [g | u] = norm(input) · gateUpᵀ + bias and gateUp stacks the gate's rows over the up projection's.</summary>
     void GatedLinear(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation);
 
@@ -125,6 +135,16 @@ public interface IBackend : IDisposable
     {
         Linear(qkv, input, weights);
         StoreKv(qkv, cache, attention, batch);
+    }
+
+    /// <summary>
+    /// <see cref="ProjectQkv"/>, and of the same input up = activation(norm(input) · upWeightsᵀ + bias): what a layer whose attention and MLP are parallel begins with. A backend that
+    /// computes both together overrides this.
+    /// </summary>
+    void ProjectQkvAndUp(Tensor qkv, Tensor up, in LinearInput input, LinearWeights qkvWeights, LinearWeights upWeights, Activation activation, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
+    {
+        Linear(up, input, upWeights, activation);
+        ProjectQkv(qkv, input, qkvWeights, cache, attention, batch);
     }
 
     /// <summary>Causal paged attention of every row's query over its sequence's cached context, its own token included. output: [rows, query columns].</summary>

@@ -43,6 +43,16 @@ public sealed partial class CheckedBackend
     }
 
     /// <inheritdoc/>
+    public void LinearSum(Tensor output, Tensor first, LinearWeights firstWeights, Tensor second, LinearWeights secondWeights)
+    {
+        RequireLinear(firstWeights, "first weights", output.Columns, first.Columns);
+        RequireLinear(secondWeights, "second weights", output.Columns, second.Columns);
+        RequireRows(output, "output", first.Rows, output.Columns);
+        RequireRows(second, "second", first.Rows, second.Columns);
+        inner.LinearSum(output, first, firstWeights, second, secondWeights);
+    }
+
+    /// <inheritdoc/>
     public void GatedLinear(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation)
     {
         RequireInput(input);
@@ -67,6 +77,19 @@ public sealed partial class CheckedBackend
         RequireRows(qkv, "qkv", input.Rows.Rows, weights.Outputs);
         RequireStore(qkv, cache, attention, batch);
         inner.ProjectQkv(qkv, input, weights, cache, attention, batch);
+    }
+
+    /// <inheritdoc/>
+    public void ProjectQkvAndUp(Tensor qkv, Tensor up, in LinearInput input, LinearWeights qkvWeights, LinearWeights upWeights, Activation activation, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
+    {
+        RequireInput(input);
+        RequireLinear(qkvWeights, "qkv weights", qkv.Columns, input.Rows.Columns);
+        RequireLinear(upWeights, "up weights", up.Columns, input.Rows.Columns);
+        RequireRows(qkv, "qkv", input.Rows.Rows, qkv.Columns);
+        RequireRows(up, "up", input.Rows.Rows, up.Columns);
+        Require(Enum.IsDefined(activation), $"{activation} is no activation");
+        RequireStore(qkv, cache, attention, batch);
+        inner.ProjectQkvAndUp(qkv, up, input, qkvWeights, upWeights, activation, cache, attention, batch);
     }
 
     private void RequireStore(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch, [CallerMemberName] string operation = "")

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
 using FastGen.Kernels.Cuda.Interop;
+using FastGen.Kernels.Cuda.Products;
 using FastGen.Kernels.Cuda.Steps;
 
 namespace FastGen.Kernels.Cuda;
@@ -41,6 +42,20 @@ public sealed unsafe partial class CudaBackend
         if (!recorded && _products.TryHeads(qkv, input, weights, cache, attention, PageOf(cache.BlockSize), View(batch))) return;
         Linear(qkv, input, weights);
         StoreKv(qkv, cache, attention, batch);
+    }
+
+    /// <inheritdoc/>
+    public void ProjectQkvAndUp(Tensor qkv, Tensor up, in LinearInput input, LinearWeights qkvWeights, LinearWeights upWeights, Activation activation, KvLayer cache, AttentionWeights attention, RaggedBatch batch)
+    {
+        Enter();
+        if (_products.TryBeside(qkv, input, qkvWeights, new SecondProduct(SecondKind.Beside, up, upWeights), activation))
+        {
+            StoreKv(qkv, cache, attention, batch);
+            return;
+        }
+        LinearInput rows = new(_products.Prepared(input, qkvWeights.Weight.Type));
+        Linear(up, rows, upWeights, activation);
+        ProjectQkv(qkv, rows, qkvWeights, cache, attention, batch);
     }
 
     private void StorePending()

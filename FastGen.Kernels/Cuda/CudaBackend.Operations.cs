@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
+using FastGen.Kernels.Cuda.Products;
 using FastGen.Kernels.Cuda.Steps;
 
 namespace FastGen.Kernels.Cuda;
@@ -27,6 +28,15 @@ public sealed unsafe partial class CudaBackend
     {
         Enter();
         _products.Linear(output, input, weights, activation, accumulate);
+    }
+
+    /// <inheritdoc/>
+    public void LinearSum(Tensor output, Tensor first, LinearWeights firstWeights, Tensor second, LinearWeights secondWeights)
+    {
+        Enter();
+        if (_products.TryJoined(output, first, firstWeights, new SecondProduct(SecondKind.Joined, second, secondWeights))) return;
+        _products.Linear(output, new LinearInput(first), firstWeights, Activation.None, accumulate: true);
+        _products.Linear(output, new LinearInput(second), secondWeights, Activation.None, accumulate: true);
     }
 
     /// <inheritdoc/>

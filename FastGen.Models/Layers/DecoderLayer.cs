@@ -18,16 +18,23 @@ internal sealed class SequentialLayer(NormWeights attentionNorm, SelfAttention a
     }
 }
 
-/// <summary>h += attention(norm(h)) + feedForward(norm(h)), with one norm for both or one each.</summary>
-internal sealed class ParallelLayer(NormWeights feedForwardNorm, NormWeights? attentionNorm, SelfAttention attention, FeedForward feedForward) : DecoderLayer
+/// <summary>h += attention(norm(h)) + mlp(norm(h)), with one norm for both or one each.</summary>
+internal sealed class ParallelLayer(NormWeights mlpNorm, NormWeights? attentionNorm, SelfAttention attention, Mlp mlp) : DecoderLayer
 {
     public override void Forward(in ForwardPass pass)
     {
-        // Attention adds to the residual stream, so what the feed-forward part reads is computed first.
-        (Tensor hidden, Tensor normed) = (pass.Buffers.Hidden, pass.Buffers.Normed);
-        pass.Backend.Norm(normed, hidden, feedForwardNorm);
-        attention.Forward(pass, attentionNorm is null ? new LinearInput(normed) : new LinearInput(hidden, attentionNorm));
-        feedForward.Forward(pass, new LinearInput(normed));
+        (Tensor hidden, Tensor between) = (pass.Buffers.Hidden, mlp.Between(pass));
+        LinearInput input = new(hidden, mlpNorm);
+        if (attentionNorm is null)
+        {
+            attention.ProjectBeside(pass, input, between, mlp);
+        }
+        else
+        {
+            pass.Backend.Linear(between, input, mlp.Up, mlp.Activation);
+            attention.Project(pass, new LinearInput(hidden, attentionNorm));
+        }
+        pass.Backend.LinearSum(hidden, attention.Attend(pass), attention.Output, between, mlp.Down);
     }
 }
 

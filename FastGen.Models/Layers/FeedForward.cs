@@ -14,9 +14,18 @@ internal abstract class FeedForward
 /// <summary>hidden += down(activation(up(input))).</summary>
 internal sealed class Mlp(LinearWeights up, LinearWeights down, Activation activation) : FeedForward
 {
+    public LinearWeights Up => up;
+
+    public LinearWeights Down => down;
+
+    public Activation Activation => activation;
+
+    /// <summary>Where the values between the two products go.</summary>
+    public Tensor Between(in ForwardPass pass) => Between(pass, down);
+
     public override void Forward(in ForwardPass pass, in LinearInput input)
     {
-        Tensor between = Between(pass, down);
+        Tensor between = Between(pass);
         pass.Backend.Linear(between, input, up, activation);
         pass.Backend.Linear(pass.Buffers.Hidden, new LinearInput(between), down, accumulate: true);
     }

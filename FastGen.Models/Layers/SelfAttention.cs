@@ -16,11 +16,26 @@ internal sealed class SelfAttention(LinearWeights qkv, LinearWeights output, Att
         Rotary = rotary?.Rows,
     };
 
+    /// <summary>The projection that ends it.</summary>
+    public LinearWeights Output => output;
+
     public void Forward(in ForwardPass pass, in LinearInput input)
     {
-        (IBackend backend, Activations buffers, KvLayer cache) = (pass.Backend, pass.Buffers, pass.Cache[layer]);
-        backend.ProjectQkv(buffers.Qkv, input, qkv, cache, weights, pass.Batch);
-        backend.Attention(buffers.Attended, buffers.Qkv, cache, weights, pass.Batch);
-        backend.Linear(buffers.Hidden, new LinearInput(buffers.Attended), output, accumulate: true);
+        Project(pass, input);
+        pass.Backend.Linear(pass.Buffers.Hidden, new LinearInput(Attend(pass)), output, accumulate: true);
+    }
+
+    /// <summary>Queries, keys and values of the input; those of the cache are stored.</summary>
+    public void Project(in ForwardPass pass, in LinearInput input) => pass.Backend.ProjectQkv(pass.Buffers.Qkv, input, qkv, pass.Cache[layer], weights, pass.Batch);
+
+    /// <summary>The same, and the first half of an MLP of the same input.</summary>
+    public void ProjectBeside(in ForwardPass pass, in LinearInput input, Tensor between, Mlp mlp) =>
+        pass.Backend.ProjectQkvAndUp(pass.Buffers.Qkv, between, input, qkv, mlp.Up, mlp.Activation, pass.Cache[layer], weights, pass.Batch);
+
+    /// <summary>Attention of what was projected, before the last projection.</summary>
+    public Tensor Attend(in ForwardPass pass)
+    {
+        pass.Backend.Attention(pass.Buffers.Attended, pass.Buffers.Qkv, pass.Cache[layer], weights, pass.Batch);
+        return pass.Buffers.Attended;
     }
 }

@@ -79,12 +79,18 @@ internal sealed class ObservedBackend(IBackend inner) : IBackend
     public void Linear(Tensor output, in LinearInput input, LinearWeights weights, Activation activation = Activation.None, bool accumulate = false) =>
         Named().Linear(output, input, weights, activation, accumulate);
 
+    public void LinearSum(Tensor output, Tensor first, LinearWeights firstWeights, Tensor second, LinearWeights secondWeights) =>
+        Named().LinearSum(output, first, firstWeights, second, secondWeights);
+
     public void GatedLinear(Tensor output, in LinearInput input, LinearWeights gateUp, Activation activation) => Named().GatedLinear(output, input, gateUp, activation);
 
     public void StoreKv(Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch) => Named().StoreKv(qkv, cache, attention, batch);
 
     public void ProjectQkv(Tensor qkv, in LinearInput input, LinearWeights weights, KvLayer cache, AttentionWeights attention, RaggedBatch batch) =>
         Named().ProjectQkv(qkv, input, weights, cache, attention, batch);
+
+    public void ProjectQkvAndUp(Tensor qkv, Tensor up, in LinearInput input, LinearWeights qkvWeights, LinearWeights upWeights, Activation activation, KvLayer cache, AttentionWeights attention, RaggedBatch batch) =>
+        Named().ProjectQkvAndUp(qkv, up, input, qkvWeights, upWeights, activation, cache, attention, batch);
 
     public void Attention(Tensor output, Tensor qkv, KvLayer cache, AttentionWeights attention, RaggedBatch batch) => Named().Attention(output, qkv, cache, attention, batch);
 

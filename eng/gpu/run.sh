@@ -18,7 +18,8 @@ status=0
 
 N=FullyQualifiedName
 groups=(
-    "steps-long $N~CudaStepTests&($N~Attention_LongAndMany|$N~Attention_ChunksOfLongContexts)"
+    "steps-many $N~CudaStepTests&$N~Attention_LongAndMany"
+    "steps-chunks $N~CudaStepTests&$N~Attention_ChunksOfLongContexts"
     "steps-f32 $N~CudaStepTests&$N~Attention_Prompts&$N~F32"
     "steps-128 $N~CudaStepTests&$N~Attention_Prompts&$N!~F32&$N~,128,"
     "steps-others $N~CudaStepTests&$N~Attention_Prompts&$N!~F32&$N!~,128,"
@@ -31,6 +32,7 @@ groups=(
     "products-rest $N~CudaProductTests&$N!~Linear_Plain&$N!~Linear_Accumulate&$N!~Linear_Norm"
     "few-rows $N~CudaFewRowsTests"
     "divided-norms $N~CudaDividedNormTests"
+    "pairs $N~CudaPairTests"
     "gemm $N~CudaGemmTests"
     "experts $N~CudaExpertTests"
     "sampling $N~CudaSamplingTests"

@@ -20,7 +20,7 @@ fi
 cd "$here"
 status=0
 for tool in $tools; do
-    filter=${3:-TestCategory=Cuda&($kernels$([[ $tool == racecheck ]] || echo '|FullyQualifiedName~CudaStepTests|FullyQualifiedName~CudaHeadTests|FullyQualifiedName~CudaSharedAttentionTests|FullyQualifiedName~CudaDividedNormTests'))}
+    filter=${3:-TestCategory=Cuda&($kernels$([[ $tool == racecheck ]] || echo '|FullyQualifiedName~CudaStepTests|FullyQualifiedName~CudaHeadTests|FullyQualifiedName~CudaSharedAttentionTests|FullyQualifiedName~CudaDividedNormTests|FullyQualifiedName~CudaPairTests'))}
     # No launch timing here matters, and recorded steps report their kernels like any other.
     timeout "${SANITIZE_SECONDS:-540}" "$sanitizer" --tool "$tool" --error-exitcode 9 --target-processes all --print-limit 20 \
         ./FastGen.Tests --filter "($filter)&FullyQualifiedName!~CudaDeviceLossTests" --progress off --no-ansi > "$results/$tool.txt" 2>&1

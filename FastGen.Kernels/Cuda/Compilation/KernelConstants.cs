@@ -1,5 +1,6 @@
 using System.Globalization;
 using FastGen.Compute;
+using FastGen.Kernels.Cuda.Products;
 
 namespace FastGen.Kernels.Cuda.Compilation;
 
@@ -23,6 +24,9 @@ internal readonly record struct KernelConstants
 
     /// <summary>Products grouped by expert.</summary>
     public bool Grouped { get; init; }
+
+    /// <summary>A second product in the same kernel.</summary>
+    public SecondKind Second { get; init; }
 
     /// <summary>Attention that also prepares and stores its queries, keys and values.</summary>
     public bool Fused { get; init; }
@@ -48,7 +52,7 @@ internal readonly record struct KernelConstants
     public IReadOnlyList<string> Defines() =>
     [
         $"T_IN={Name(In)}", $"T_WEIGHT={Name(Weight)}", $"T_OUT={Name(Out)}",
-        Number("NORM", Norm), Number("ACTIVATION", (int)Activation), Number("GATED", Gated ? 1 : 0), Number("ACCUMULATE", Accumulate ? 1 : 0), Number("GROUPED", Grouped ? 1 : 0),
+        Number("NORM", Norm), Number("ACTIVATION", (int)Activation), Number("GATED", Gated ? 1 : 0), Number("ACCUMULATE", Accumulate ? 1 : 0), Number("GROUPED", Grouped ? 1 : 0), Number("SECOND", (int)Second),
         Number("FUSED", Fused ? 1 : 0), Number("HEAD_DIM", HeadDim), Number("GROUP", Group), Number("PAGE", Page), Number("COLUMNS", Columns), Number("ROWS", Rows),
         Number("SHAPE_A", Shape.A), Number("SHAPE_B", Shape.B), Number("SHAPE_C", Shape.C), Number("SHAPE_D", Shape.D),
     ];

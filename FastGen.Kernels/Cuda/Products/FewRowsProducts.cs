@@ -23,12 +23,12 @@ internal sealed class FewRowsProducts(CudaDevice device, KernelLibrary kernels, 
     /// <summary>Whether the norm before the product is computed in its kernel.</summary>
     public static bool FusesNorm(in LinearInput input) => input is { Rows: { Type: DType.F32, Columns: <= MostNormedColumns }, Norm: { Kind: NormKind.Rms, Beta: null } };
 
-    /// <summary>output = activation(norm(input) · weightᵀ + bias), gated or added to the output. Of an input's <paramref name="half"/> norm the kernel computes the rest.</summary>
-    public void Run(Tensor output, in LinearInput input, HalfNorm? half, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    /// <summary>output = activation(norm(input) · weightᵀ + bias), gated or added to the output. Of an input's <paramref name="half"/> norm the kernel computes the rest. A <paramref name="second"/> product may be beside it.</summary>
+    public void Run(Tensor output, in LinearInput input, HalfNorm? half, LinearWeights weights, Activation activation, bool gated, bool accumulate, SecondProduct second = default)
     {
-        FewRowsTile tile = FewRowsTile.For(new ProductSize(output.Columns, weights.Inputs, gated), device.Multiprocessors);
-        KernelConstants constants = RowProductArguments.Constants(output, input, weights, activation, gated, accumulate) with { Shape = (FewRowsTile.Warps, tile.Piece, tile.Stages, 0) };
-        FewRowsArguments arguments = new() { Product = new RowProductArguments(output, input, weights), Squares = half?.Squares ?? 0, Parts = half?.Parts ?? 0, Epsilon = half?.Norm.Epsilon ?? 0 };
+        FewRowsTile tile = FewRowsTile.For(second.SizeWith(output, weights, gated), device.Multiprocessors);
+        KernelConstants constants = RowProductArguments.Constants(output, input, weights, activation, gated, accumulate, second) with { Shape = (FewRowsTile.Warps, tile.Piece, tile.Stages, 0) };
+        FewRowsArguments arguments = new() { Product = new RowProductArguments(output, input, weights, second, (half?.Norm ?? input.Norm)?.Epsilon ?? 0), Squares = half?.Squares ?? 0, Parts = half?.Parts ?? 0 };
         kernels.Get("few_rows", "few_rows", constants)
             .Launch(arguments, (tile.Ctas, 1, 1), (FewRowsTile.Warps + 1) * 32, tile.SharedBytes);
     }
@@ -39,6 +39,5 @@ internal sealed class FewRowsProducts(CudaDevice device, KernelLibrary kernels, 
         public RowProductArguments Product;
         public nint Squares;
         public int Parts;
-        public float Epsilon;
     }
 }

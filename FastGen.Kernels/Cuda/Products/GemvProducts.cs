@@ -20,14 +20,18 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
 
     /// <summary>Whether the kernel serves this product.</summary>
     public bool Serves(in LinearInput input, Tensor weight) =>
-        input.Rows.Rows <= MaxRows && weight.Type != DType.F32 && weight.Columns % 8 == 0 && input.Norm is null or { Kind: NormKind.Rms, Beta: null } && SplitOf(weight.Columns, input.Rows.Rows).Warps > 0;
+        weight.Type != DType.F32 && weight.Columns % 8 == 0 && input.Norm is null or { Kind: NormKind.Rms, Beta: null } or { Kind: NormKind.Layer } && Holds(input.Rows.Rows, weight.Columns);
 
-    /// <summary>output = activation(norm(input) · weightᵀ + bias), gated or added to the output.</summary>
-    public void Run(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    /// <summary>Whether a CTA's registers hold so many rows of so many columns.</summary>
+    public bool Holds(int rows, int columns) => rows <= MaxRows && SplitOf(columns, rows).Warps > 0;
+
+    /// <summary>output = activation(norm(input) · weightᵀ + bias), gated or added to the output, with a <paramref name="second"/> product beside it or joined.</summary>
+    public void Run(Tensor output, in LinearInput input, LinearWeights weights, Activation activation, bool gated, bool accumulate, SecondProduct second = default)
     {
-        int rows = input.Rows.Rows, paddedRows = rows == 3 ? 4 : rows, columns = weights.Inputs;
-        (int warps, int vectors) = SplitOf(columns, rows);
-        int groups = Math.Max(1, WarpsWanted / warps), logical = output.Columns * (gated ? 2 : 1), share = logical / device.Multiprocessors;
+        ProductSize size = second.SizeWith(output, weights, gated);
+        int rows = input.Rows.Rows, paddedRows = rows == 3 ? 4 : rows;
+        (int warps, int vectors) = SplitOf(size.Columns, rows);
+        int groups = Math.Max(1, WarpsWanted / warps), logical = size.WeightRows, share = logical / device.Multiprocessors;
         // All CTAs resident at once, evenly spread: as many an SM as fit by their registers where the product is long, fewer where it is short and
         // room for the next kernel's is worth more.
         int perMultiprocessor = warps * groups > WarpsWanted ? 1 : rows > 1 || vectors > 2 || share < FewRows ? 2 : PerMultiprocessor;
@@ -35,12 +39,12 @@ internal sealed class GemvProducts(CudaDevice device, KernelLibrary kernels)
         int sumBytes = paddedRows * (warps + 1) * sizeof(float), resident = perMultiprocessor * device.Multiprocessors;
         // A few rows of sums beside an even share. Where these do not fit, shares are smaller, and not all CTAs are resident.
         int mostShare = ((device.SharedBytesPerBlock - (paddedRows * warps * sizeof(float))) / sumBytes) - RoundedRows, rounds = (logical + (resident * mostShare) - 1) / (resident * mostShare);
-        int grid = Math.Min(rounds * resident, output.Columns);
+        int grid = Math.Min(rounds * resident, size.Outputs);
         int unroll = Unroll(vectors, paddedRows, Math.Min((logical + (grid * groups) - 1) / (grid * groups), share < ManyRows ? 4 : 8));
-        KernelConstants constants = RowProductArguments.Constants(output, input, weights, activation, gated, accumulate) with { Rows = paddedRows, Shape = (warps, vectors, groups, unroll) };
+        KernelConstants constants = RowProductArguments.Constants(output, input, weights, activation, gated, accumulate, second) with { Rows = paddedRows, Shape = (warps, vectors, groups, unroll) };
         // Shared memory beyond need keeps the next kernel's CTAs from piling up on the multiprocessors that are free first.
         int sharedBytes = Math.Max(((logical / grid) + RoundedRows) * sumBytes, device.SharedBytesPerBlock / (perMultiprocessor + 1) + 2048);
-        kernels.Get("gemv", "gemv", constants).Launch(new RowProductArguments(output, input, weights), (grid, 1, 1), warps * groups * 32, sharedBytes);
+        kernels.Get("gemv", "gemv", constants).Launch(new RowProductArguments(output, input, weights, second, input.Norm?.Epsilon ?? 0), (grid, 1, 1), warps * groups * 32, sharedBytes);
     }
 
     // A power of two of sums a lane, at most 32, and no more rows than a group of warps has.

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using FastGen.Compute;
 using FastGen.Kernels.Cuda.Compilation;
+using FastGen.Kernels.Cuda.Interop;
 using FastGen.Kernels.Cuda.Steps;
 
 namespace FastGen.Kernels.Cuda.Products;
@@ -85,6 +86,52 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         Tensor product = scratch.Matrix(ScratchUse.Gated, gateUp.Weight.Type, output.Rows, gateUp.Outputs);
         Multiply(product, rows, gateUp.Weight, accumulate: false);
         Epilogue(output, product, gateUp.Bias, activation, gated: true, accumulate: false);
+    }
+
+    /// <summary>
+    /// Two products of norm(input) in one kernel: output = norm(input) · weightᵀ + bias, and of <paramref name="second"/> activation(norm(input) · weightᵀ + bias).
+    /// False where no kernel has both, and nothing is done.
+    /// </summary>
+    public bool TryBeside(Tensor output, in LinearInput input, LinearWeights weights, SecondProduct second, Activation activation)
+    {
+        (Tensor one, Tensor other) = (weights.Weight, second.Weights!.Weight);
+        if (IsDeterministic || other.Type != one.Type || second.Rows.Type != one.Type || output.Type != DType.F32) return false;
+        RequireShapes(output, input.Rows, one);
+        RequireShapes(second.Rows, input.Rows, other);
+        int rows = input.Rows.Rows;
+        if (_fewRows.Suits(rows, one) && _fewRows.Suits(rows, other))
+        {
+            LinearInput operand = FewRowsProducts.FusesNorm(input) ? input : new LinearInput(Prepared(input, one.Type));
+            _fewRows.Run(output, operand, half: null, weights, activation, gated: false, accumulate: false, second);
+        }
+        else if (rows <= GemvRows && _gemv.Serves(input, one))
+        {
+            _gemv.Run(output, input, weights, activation, gated: false, accumulate: false, second);
+        }
+        else if (ServedBySkinny(input.Rows, one) && ServedBySkinny(input.Rows, other))
+        {
+            _skinny.Run(output, Prepared(input, one.Type), half: null, norms: null, weights, activation, gated: false, accumulate: false, second);
+        }
+        else
+        {
+            return false;
+        }
+        return true;
+    }
+
+    /// <summary>output += input · weightᵀ + bias of two products in one kernel; false where none has both, and nothing is done.</summary>
+    public bool TryJoined(Tensor output, Tensor input, LinearWeights weights, SecondProduct second)
+    {
+        (Tensor one, Tensor other) = (weights.Weight, second.Weights!.Weight);
+        if (IsDeterministic || input.Type != one.Type || other.Type != one.Type || second.Rows.Type != one.Type) return false;
+        RequireShapes(output, input, one);
+        RequireShapes(output, second.Rows, other);
+        LinearInput rows = new(input);
+        bool inGemv = input.Rows <= GemvRows && _gemv.Serves(rows, one) && _gemv.Serves(rows, other) && _gemv.Holds(input.Rows, one.Columns + other.Columns);
+        if (inGemv) _gemv.Run(output, rows, weights, Activation.None, gated: false, accumulate: true, second);
+        else if (ServedBySkinny(input, one) && ServedBySkinny(input, other) && one.Columns % TensorMaps.BoxColumns == 0) _skinny.Run(output, input, half: null, _norms, weights, Activation.None, gated: false, accumulate: true, second);
+        else return false;
+        return true;
     }
 
     /// <summary>Queries, keys and values with all that store_kv.cu does to them, in their product's kernel; false where that does not serve or does not suit, and nothing is done.</summary>

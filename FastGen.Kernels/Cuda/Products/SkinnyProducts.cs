@@ -20,13 +20,13 @@ internal sealed class SkinnyProducts(CudaDevice device, KernelLibrary kernels, i
 
     /// <summary>
     /// output = activation(input · weightᵀ + bias), gated or added to the output. Of an input's <paramref name="half"/> norm the kernel computes the rest; of the norm that
-    /// follows it computes the first half, if <paramref name="norms"/> knows one.
+    /// follows it computes the first half, if <paramref name="norms"/> knows one. A <paramref name="second"/> product may be beside it or joined.
     /// </summary>
-    public void Run(Tensor output, Tensor input, HalfNorm? half, DividedNorms? norms, LinearWeights weights, Activation activation, bool gated, bool accumulate)
+    public void Run(Tensor output, Tensor input, HalfNorm? half, DividedNorms? norms, LinearWeights weights, Activation activation, bool gated, bool accumulate, SecondProduct second = default)
     {
         int rows = RowTile(input.Rows);
-        SkinnyTile tile = SkinnyTile.For(new ProductSize(output.Columns, weights.Inputs, gated), rows, device.Multiprocessors, device.SharedBytesPerBlock);
-        int outputs = gated ? tile.Rows / 2 : tile.Rows, tiles = (output.Columns + outputs - 1) / outputs;
+        SkinnyTile tile = SkinnyTile.For(second.SizeWith(output, weights, gated), second.MoreOutputs, rows, device.Multiprocessors, device.SharedBytesPerBlock);
+        int outputs = gated ? tile.Rows / 2 : tile.Rows, tiles = (output.Columns + outputs - 1) / outputs, moreTiles = (second.MoreOutputs + outputs - 1) / outputs;
         KernelConstants constants = new()
         {
             Weight = weights.Weight.Type,
@@ -34,6 +34,7 @@ internal sealed class SkinnyProducts(CudaDevice device, KernelLibrary kernels, i
             Activation = activation,
             Gated = gated,
             Accumulate = accumulate,
+            Second = second.Kind,
             Rows = tile.Groups,
             Columns = tile.Splits,
             Shape = (tile.Rows, rows, tile.Blocks, tile.Stages),
@@ -52,11 +53,32 @@ internal sealed class SkinnyProducts(CudaDevice device, KernelLibrary kernels, i
             NextSquares = left?.Squares ?? 0,
             Rows = input.Rows,
             Outputs = output.Columns,
-            Columns = weights.Inputs,
+            Columns = weights.Inputs + second.MoreColumns,
             Parts = half?.Parts ?? 0,
             Epsilon = half?.Norm.Epsilon ?? 0,
         };
-        kernels.Get("skinny", "skinny", constants).Launch(arguments, (tiles * tile.Splits, 1, 1), threads: (128 * tile.Groups) + (half is null ? 32 : 64), tile.SharedBytes(rows), cluster: tile.Splits);
+        CudaKernel kernel = kernels.Get("skinny", "skinny", constants);
+        (int, int, int) grid = ((tiles + moreTiles) * tile.Splits, 1, 1);
+        int threads = (128 * tile.Groups) + (half is null ? 32 : 64);
+        if (second.Weights is null)
+        {
+            kernel.Launch(arguments, grid, threads, tile.SharedBytes(rows), cluster: tile.Splits);
+        }
+        else
+        {
+            PairArguments pair = new()
+            {
+                First = arguments,
+                WeightMap = _maps.Get(second.Weights.Weight, outputs),
+                InputMap = second.Kind == SecondKind.Joined ? _maps.Get(second.Rows, rows) : default,
+                Output = second.Kind == SecondKind.Beside ? second.Rows.Data : 0,
+                Bias = second.Weights.Bias?.Data ?? 0,
+                Outputs = second.MoreOutputs,
+                FirstTiles = tiles,
+                FirstColumns = weights.Inputs,
+            };
+            kernel.Launch(pair, grid, threads, tile.SharedBytes(rows), cluster: tile.Splits);
+        }
         norms?.Launched(output, weights.Weight, left);
     }
 
@@ -73,5 +95,14 @@ internal sealed class SkinnyProducts(CudaDevice device, KernelLibrary kernels, i
         public nint Output, Bias, Squares, NextGamma, NextInput, NextSquares;
         public int Rows, Outputs, Columns, Parts;
         public float Epsilon;
+    }
+
+    [StructLayout(LayoutKind.Sequential, Size = 704)]
+    private struct PairArguments
+    {
+        public SkinnyArguments First;
+        public TensorMap WeightMap, InputMap;
+        public nint Output, Bias;
+        public int Outputs, FirstTiles, FirstColumns;
     }
 }

@@ -41,13 +41,20 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
     /// The tile for a product: it spreads the weights evenly over the chip and fits its shared memory. The splits follow from the weights alone, so that sums are
     /// the same however many rows share a step.
     /// </summary>
-    public static SkinnyTile For(ProductSize size, int inputRows, int multiprocessors, int sharedBytesPerBlock)
+    /// <param name="size">Of both products, if there are two.</param>
+    /// <param name="moreOutputs">Of its outputs those of a second matrix, which begins with a tile of its own.</param>
+    /// <param name="inputRows">Rows of the input's tile.</param>
+    /// <param name="multiprocessors">Of the device.</param>
+    /// <param name="sharedBytesPerBlock">Of the device.</param>
+    public static SkinnyTile For(ProductSize size, int moreOutputs, int inputRows, int multiprocessors, int sharedBytesPerBlock)
     {
         int splits = SplitsOf(size, multiprocessors), step = size.Gated ? 16 : 8, count = 1, height = Height(count);
         if (height > (inputRows <= FewRows ? MostTileRowsOfFew : MostTileRows))
         {
             while (height > MostTileRows) height = Height(++count);
         }
+        while (moreOutputs > 0 && (Tiles(size.Outputs - moreOutputs) + Tiles(moreOutputs)) * splits > multiprocessors * count) height += step;
+        int Tiles(int outputs) => (outputs + height - 1) / height;
         int Height(int tiles) => (((size.WeightRows * splits) + (multiprocessors * tiles) - 1) / (multiprocessors * tiles) + step - 1) / step * step;
         // Room on the chip for the next kernel's first loads is worth more than the smallest tile.
         if (splits == 4 || (size.Columns > FewColumns && inputRows > FewRows && splits == 1 && height is > WgmmaRows / 2 and < WgmmaRows)) height = WgmmaRows;

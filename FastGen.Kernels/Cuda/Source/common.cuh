@@ -13,6 +13,10 @@ typedef long long i64;
 
 #define LOG2_E 1.44269504f
 
+// Two products in one kernel: BESIDE, of one input, each with its output, the activation after the second; JOINED, of two inputs, added to one output.
+#define BESIDE (SECOND == 1)
+#define JOINED (SECOND == 2)
+
 #ifndef INFINITY
 #define INFINITY __int_as_float(0x7f800000)
 #endif

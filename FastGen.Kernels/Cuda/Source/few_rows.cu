@@ -24,7 +24,6 @@ struct FewRowsArguments {
     RowProductArguments product;
     const float* squares;   // [parts][BN], of an input that a norm's weights have scaled; null if it is what it should be
     int parts;
-    float epsilon;
 };
 
 DEVICE void multiplying_warps_sync() { asm volatile("bar.sync 1, %0;" :: "n"(THREADS) : "memory"); }
@@ -44,7 +43,8 @@ KERNEL __launch_bounds__(THREADS + 32) few_rows(const FewRowsArguments arguments
     u32 ring = shared_address(shared), full = shared_address(barriers), empty = full + 8 * STAGES;
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     // An even share of the outputs, to one.
-    int first = (int)((i64)a.outputs * blockIdx.x / gridDim.x), count = (int)((i64)a.outputs * (blockIdx.x + 1) / gridDim.x) - first, tiles = (count + OUTS - 1) / OUTS;
+    i64 outputs = a.outputs + (BESIDE ? a.second_outputs : 0);
+    int first = (int)(outputs * blockIdx.x / gridDim.x), count = (int)(outputs * (blockIdx.x + 1) / gridDim.x) - first, tiles = (count + OUTS - 1) / OUTS;
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; s++) { barrier_init(full + 8 * s, 1); barrier_init(empty + 8 * s, WARPS); }
         barrier_init_fence();
@@ -55,10 +55,10 @@ KERNEL __launch_bounds__(THREADS + 32) few_rows(const FewRowsArguments arguments
     if (warp == WARPS) {
         // A lane has one row of the tile, gated: of gate and up projection eight each.
         int out = GATED ? lane & 7 : lane, s = 0;
-        const T_WEIGHT* row = a.weights + (i64)(first + out + (GATED && lane >= 8 ? a.outputs : 0)) * COLUMNS;
         u32 parity = 1;
-        for (int tile = 0; tile < tiles; tile++, row += (i64)OUTS * COLUMNS) {
-            int valid = min(OUTS, count - tile * OUTS);
+        for (int tile = 0; tile < tiles; tile++) {
+            int valid = min(OUTS, count - tile * OUTS), output = first + tile * OUTS + out;
+            const T_WEIGHT* row = BESIDE && output >= a.outputs ? a.second_weights + (i64)(output - a.outputs) * COLUMNS : a.weights + (i64)(output + (GATED && lane >= 8 ? a.outputs : 0)) * COLUMNS;
             for (int piece = 0; piece < PIECES; piece++) {
                 u32 bytes = min(PIECE, CHUNKS - piece * PIECE) * 64;
                 barrier_wait(empty + 8 * s, parity);
@@ -141,7 +141,7 @@ KERNEL __launch_bounds__(THREADS + 32) few_rows(const FewRowsArguments arguments
         *(float2*)to = make_float2(d[0], d[1]);
         *(float2*)(to + 8 * BN) = make_float2(d[2], d[3]);
         int out = threadIdx.x / BN, output = first + tile * OUTS + out;
-        bool mine = out < min(OUTS, count - tile * OUTS) && row < a.rows;
+        bool mine = out < min(OUTS, count - tile * OUTS) && row < a.rows, second = BESIDE && output >= a.outputs;
         T_OUT* place = a.output + (i64)row * a.outputs + output;
         float old = ACCUMULATE && mine ? to_float(*place) : 0.f;   // on its way while the warps meet
         multiplying_warps_sync();
@@ -149,12 +149,18 @@ KERNEL __launch_bounds__(THREADS + 32) few_rows(const FewRowsArguments arguments
             float all = 0.f;
 #pragma unroll
             for (int w = 0; w < WARPS; w++) all += squares[w][row];
-            factor = rsqrtf(all / COLUMNS + (NORM ? a.epsilon : arguments.epsilon));
+            factor = rsqrtf(all / COLUMNS + a.epsilon);
         }
         if (!mine) continue;
         float v = total(buffer + threadIdx.x);
+        if (second) {
+            output -= a.outputs;
+            if (a.second_bias) v += a.second_bias[output];
+            a.second_output[(i64)row * a.second_outputs + output] = from_float<T_WEIGHT>(activate<ACTIVATION>(v));
+            continue;
+        }
         if (a.bias) v += a.bias[output];
-        v = activate<ACTIVATION>(v);
+        if (!BESIDE) v = activate<ACTIVATION>(v);
         if (GATED) {
             float up = total(buffer + 8 * BN + threadIdx.x);
             v *= a.bias ? up + a.bias[a.outputs + output] : up;

@@ -6,6 +6,7 @@
 // A norm between two products may be divided among them: the first leaves its sum scaled by the norm's weights and parts of the sum's squares, the
 // second multiplies its results by the norm's factor. Of more than 64 rows the longer ends cost more than the norm's own kernel, which runs beside the
 // first loads of weights.
+// Of two products in one kernel the tiles of the second follow those of the first (BESIDE), or its columns do (JOINED).
 #include "wgmma.cuh"
 
 #define BM SHAPE_A          // a multiple of 8, gated of 16
@@ -39,6 +40,21 @@ struct SkinnyArguments {
     float epsilon;
 };
 
+struct PairArguments {
+    SkinnyArguments first;
+    TensorMap weight_map, input_map;   // input_map: JOINED
+    T_WEIGHT* output;                  // [rows, outputs]: BESIDE
+    const float* bias;
+    int outputs, first_tiles;          // BESIDE
+    int first_columns;                 // JOINED, whole blocks; the first's columns are those of both
+};
+
+#if SECOND
+typedef PairArguments Arguments;
+#else
+typedef SkinnyArguments Arguments;
+#endif
+
 DEVICE void consumers_sync() { asm volatile("bar.sync 1, %0;" :: "n"(THREADS) : "memory"); }
 DEVICE void factors_ready() { asm volatile("bar.arrive 2, %0;" :: "n"(THREADS + 32) : "memory"); }
 DEVICE void await_factors() { asm volatile("bar.sync 2, %0;" :: "n"(THREADS + 32) : "memory"); }
@@ -69,13 +85,32 @@ DEVICE void add_squares(const SkinnyArguments& a, float* factors, int lane) {
     }
 }
 
-KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ SkinnyArguments a) {
+KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ Arguments arguments) {
+#if SECOND
+    const PairArguments& pair = arguments;
+    const SkinnyArguments& a = arguments.first;
+#else
+    const SkinnyArguments& a = arguments;
+#endif
     extern __shared__ __align__(1024) char unaligned[];
     __shared__ __align__(8) u64 barriers[2 * STAGES + 1];
     __shared__ float factors[BN];
     char* shared = (char*)(((u64)unaligned + 1023) & ~(u64)1023);
     u32 ring = shared_address(shared), full = shared_address(barriers), empty = full + 8 * STAGES, all_received = empty + 8 * STAGES;
-    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, rank = blockIdx.x % SPLITS, first = blockIdx.x / SPLITS * OUTS;
+    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, rank = blockIdx.x % SPLITS, tile_index = blockIdx.x / SPLITS, outputs = a.outputs;
+    const float* bias = a.bias;
+    const TensorMap* weight_map = &a.weight_map;
+    bool second = false;
+#if BESIDE
+    second = tile_index >= pair.first_tiles;
+    if (second) {
+        tile_index -= pair.first_tiles;
+        outputs = pair.outputs;
+        bias = pair.bias;
+        weight_map = &pair.weight_map;
+    }
+#endif
+    int first = tile_index * OUTS;
     int owned = (a.rows + SPLITS - 1) / SPLITS;   // rows that the CTA finishes
     // Splits are multiples of 256 columns, however many blocks a stage has.
     int units = (a.columns + 255) / 256, begin = units * rank / SPLITS * (4 / BLOCKS);
@@ -99,14 +134,25 @@ KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ SkinnyArgu
 #pragma unroll
                 for (int k = 0; k < BLOCKS; k++) {
                     int column = ((begin + i) * BLOCKS + k) * 64;
+                    const TensorMap* map = weight_map;
+#if JOINED
+                    if (column >= pair.first_columns) { column -= pair.first_columns; map = &pair.weight_map; }
+#endif
                     u32 target = ring + s * STAGE_BYTES + k * BM * 128;
-                    tensor_copy(target, &a.weight_map, column, first, full + 8 * s);
-                    if (GATED) tensor_copy(target + BM / 2 * 128, &a.weight_map, column, a.outputs + first, full + 8 * s);
+                    tensor_copy(target, map, column, first, full + 8 * s);
+                    if (GATED) tensor_copy(target + BM / 2 * 128, map, column, outputs + first, full + 8 * s);
                 }
             };
             auto load_input = [&](int i, int s) {
 #pragma unroll
-                for (int k = 0; k < BLOCKS; k++) tensor_copy(ring + s * STAGE_BYTES + INPUT_OFFSET + k * BN * 128, &a.input_map, ((begin + i) * BLOCKS + k) * 64, 0, full + 8 * s);
+                for (int k = 0; k < BLOCKS; k++) {
+                    int column = ((begin + i) * BLOCKS + k) * 64;
+                    const TensorMap* map = &a.input_map;
+#if JOINED
+                    if (column >= pair.first_columns) { column -= pair.first_columns; map = &pair.input_map; }
+#endif
+                    tensor_copy(ring + s * STAGE_BYTES + INPUT_OFFSET + k * BN * 128, map, column, 0, full + 8 * s);
+                }
             };
             int early = min(STAGES, count);
             for (int i = 0; i < early; i++) load_weights(i, i);
@@ -169,8 +215,8 @@ KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ SkinnyArgu
     // The CTA's share of the rows, four outputs a turn. What they are added to is fetched while the sums travel.
     constexpr int TURNS = (BN / SPLITS * QUADS + THREADS - 1) / THREADS;
     int begin_row = owned * rank, end = min(owned, a.rows - begin_row) * QUADS;
-    auto is_mine = [&](int v) { return v < end && first + v % QUADS * 4 < a.outputs; };
-    auto place_of = [&](int v) { return (i64)(begin_row + v / QUADS) * a.outputs + first + v % QUADS * 4; };
+    auto is_mine = [&](int v) { return v < end && first + v % QUADS * 4 < outputs; };
+    auto place_of = [&](int v) { return (i64)(begin_row + v / QUADS) * outputs + first + v % QUADS * 4; };
     float old[ACCUMULATE ? TURNS : 1][4];
     if (ACCUMULATE) {
 #pragma unroll
@@ -180,7 +226,7 @@ KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ SkinnyArgu
         }
     }
     float gamma[4] = {0.f, 0.f, 0.f, 0.f};   // a thread has the same outputs in every turn
-    if (LEAVES && a.next_gamma && first + threadIdx.x % QUADS * 4 < a.outputs) load4(a.next_gamma + first + threadIdx.x % QUADS * 4, gamma);
+    if (LEAVES && a.next_gamma && first + threadIdx.x % QUADS * 4 < outputs) load4(a.next_gamma + first + threadIdx.x % QUADS * 4, gamma);
     // The finished tile goes through shared memory, [BN][PITCH]; the ring is free by now.
     float* tile = (float*)shared;
     const float* received = (const float*)(shared + RECEIVED_OFFSET);   // [SPLITS - 1][rows][PITCH], by the senders' ranks
@@ -228,8 +274,18 @@ KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ SkinnyArgu
         squares[turn] = 0.f;
         if (!is_mine(v)) continue;
         float factor = DIVIDES && a.squares ? factors[begin_row + v / QUADS] : 1.f;
-        for (int i = 0; i < 4; i++) value[i] = activate<ACTIVATION>(value[i] * factor + (a.bias ? a.bias[output + i] : 0.f));
-        if (GATED) for (int i = 0; i < 4; i++) value[i] *= ups[GATED ? turn : 0][i] * factor + (a.bias ? a.bias[a.outputs + output + i] : 0.f);
+        for (int i = 0; i < 4; i++) value[i] = value[i] * factor + (bias ? bias[output + i] : 0.f);
+#if JOINED
+        if (pair.bias) for (int i = 0; i < 4; i++) value[i] += pair.bias[output + i];
+#endif
+        if (!BESIDE || second) for (int i = 0; i < 4; i++) value[i] = activate<ACTIVATION>(value[i]);
+#if BESIDE
+        if (second) {
+            store4(pair.output + place_of(v), value);
+            continue;
+        }
+#endif
+        if (GATED) for (int i = 0; i < 4; i++) value[i] *= ups[GATED ? turn : 0][i] * factor + (bias ? bias[outputs + output + i] : 0.f);
         if (ACCUMULATE) for (int i = 0; i < 4; i++) value[i] += old[ACCUMULATE ? turn : 0][i];
         store4(a.output + place_of(v), value);
         if (LEAVES && a.next_gamma) {
