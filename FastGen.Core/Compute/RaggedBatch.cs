@@ -20,13 +20,14 @@ public sealed class RaggedBatch
     private readonly int _tokens, _positions, _rowSequences, _kvSlots;
     private readonly int _sequenceSlots, _starts, _contextLengths, _rotaryBases;
     private readonly int _logitRows, _logitSlots, _logitPositions, _suppressedStarts, _blockUpdates;
-    private readonly List<(int Slot, SlotSampling Sampling)> _samplingUpdates = [];
+    private readonly List<(int Slot, SlotSampling Sampling)> _samplingUpdates;
     private readonly List<int> _suppressed = [];
 
     /// <summary>Makes a batch with room for <paramref name="limits"/>.</summary>
     public RaggedBatch(StepLimits limits)
     {
         Limits = limits;
+        _samplingUpdates = new List<(int, SlotSampling)>(limits.Sequences);
         int end = HeaderLength;
         int Section(int length)
         {

@@ -267,6 +267,28 @@ public sealed class LlmEngineTests
     }
 
     [Test]
+    public void Run_RequestsJoinDecode_AllocatesNothingOnItsThread()
+    {
+        SamplingParameters sampling = new() { MaxNewTokens = 500 };
+        NullBackend device = new();
+        using LlmEngine engine = new(new NullModel(device), NoStops, new EngineOptions { TokenBudget = 64, CacheTokens = 4096, MaxSequences = 8 });
+        long before = -1, after = -1;
+        int steps = 0;
+        device.OnSubmit = () =>
+        {
+            if (++steps == 200)
+            {
+                for (int i = 0; i < 7; i++) engine.Submit([1, 2, 3], sampling);
+                before = GC.GetAllocatedBytesForCurrentThread();
+            }
+            if (steps == 400) after = GC.GetAllocatedBytesForCurrentThread();
+        };
+        engine.Submit([1, 2, 3], sampling).Wait(int.MaxValue);
+        Assert.That(before, Is.GreaterThan(0));
+        Assert.That(after - before, Is.Zero);
+    }
+
+    [Test]
     public async Task Idle_UsesNoProcessorTime()
     {
         using LlmEngine engine = new(new SimulatedModel(new SimulatedBackend()), NoStops, new EngineOptions { TokenBudget = 8, CacheTokens = 100 });
