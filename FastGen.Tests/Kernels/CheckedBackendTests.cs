@@ -55,6 +55,21 @@ public sealed class CheckedBackendTests
         AssertFault(() => Project(_output, cache, attention with { KvHeads = 1 }), "ProjectQkv", "4 columns");
         AssertFault(() => Project(_output, cache, attention with { Rotary = _rows }), "ProjectQkv", "rotary table");
         AssertFault(() => Project(_output, cache with { Storage = _rows }, attention), "ProjectQkv", "no cache layer");
+
+        void ProjectBoth(Tensor up, AttentionWeights heads) => _backend.Submit(batch, (_, _) =>
+            _backend.ProjectQkvAndUp(_output, up, new LinearInput(_rows), new LinearWeights(_weight), new LinearWeights(_weight), Activation.Relu, cache, heads, batch));
+        AssertFault(() => ProjectBoth(_output.WithRows(3), attention), "ProjectQkvAndUp", "up", "[3, 6]", "[4, 6]");
+        AssertFault(() => ProjectBoth(_rows, attention), "ProjectQkvAndUp", "up weights");
+        AssertFault(() => ProjectBoth(_output, attention with { KvHeads = 1 }), "ProjectQkvAndUp", "4 columns");
+    }
+
+    [Test]
+    public void LinearSum_WrongOperands_NamesOperationAndSizes()
+    {
+        LinearWeights weights = new(_weight);
+        AssertFault(() => _backend.LinearSum(_output, _rows, weights, _rows.WithRows(3), weights), "LinearSum", "second", "[3, ");
+        AssertFault(() => _backend.LinearSum(_output, _rows, weights, _output, weights), "LinearSum", "second weights");
+        AssertFault(() => _backend.LinearSum(_output.WithRows(3), _rows, weights, _rows, weights), "LinearSum", "output", "[3, 6]");
     }
 
     [Test]

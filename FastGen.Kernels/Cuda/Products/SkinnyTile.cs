@@ -19,8 +19,8 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
     private const int Alignment = 1024;
     private const int MostStages = 16;
     private const int MostTileRows = 128;
-    private const int MostTileRowsOfFew = 256;
-    private const int FewRows = 16;
+    private const int MostRowsOfLargeTile = 256;
+    private const int FewRows = 16, ManyRows = 64;
     private const int FewColumns = 2048;
     private const int LargeRing = 200 << 10;
     private const int SmallRing = 100 << 10;
@@ -49,7 +49,9 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
     public static SkinnyTile For(ProductSize size, int moreOutputs, int inputRows, int multiprocessors, int sharedBytesPerBlock)
     {
         int splits = SplitsOf(size, multiprocessors), step = size.Gated ? 16 : 8, count = 1, height = Height(count);
-        if (height > (inputRows <= FewRows ? MostTileRowsOfFew : MostTileRows))
+        // One tile a multiprocessor where the input is short, or so long that either of two would spend most of its ring on it.
+        bool large = inputRows <= FewRows || (size.Gated && inputRows > ManyRows);
+        if (height > (large ? MostRowsOfLargeTile : MostTileRows))
         {
             while (height > MostTileRows) height = Height(++count);
         }

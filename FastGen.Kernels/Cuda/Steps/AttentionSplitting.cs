@@ -47,10 +47,10 @@ internal readonly record struct AttentionSplitting(int Multiprocessors, int Shar
             // Clusters of more than two leave a tenth of the device unused: rather half as many than a second round of them.
             return Cluster(splits) > 2 && 11 * splits * ctas > 10 * Resident(shape) * Multiprocessors ? Shared(splits / 2, ctas, longestContext) : shape;
         }
-        // All at once in small CTAs rather than in two rounds of large ones, unless a long context would then be the last by far.
-        int perMultiprocessor = PerMultiprocessor(ctas), slots = Room(splits, perMultiprocessor);
+        // In small CTAs, many at once, rather than in rounds of a few large ones, unless a long context would then be the last by far.
+        int perMultiprocessor = PerMultiprocessor(ctas), slots = Room(splits, Math.Min(perMultiprocessor, MostSmallCtas));
         bool even = 4 * (long)longestContext * sequences <= 5 * contexts;
-        return even && perMultiprocessor is > MostLargeCtas and <= MostSmallCtas && slots > MostWarps ? new SplitShape(splits, FewestWarps, slots) : new SplitShape(splits, MostWarps, MostWarps * Stages(splits));
+        return even && perMultiprocessor > MostLargeCtas && slots > MostWarps ? new SplitShape(splits, FewestWarps, slots) : new SplitShape(splits, MostWarps, MostWarps * Stages(splits));
     }
 
     // A sequence and head shared by several CTAs.

@@ -20,7 +20,6 @@ public sealed class AttentionSplittingTests
     [TestCase(8, 520, 2, 16)]
     [TestCase(16, 520, 2, 12)]
     [TestCase(32, 520, 1, 12)]
-    [TestCase(128, 520, 1, 12)]
     public void Shape_LlamaOnHopper_FillsTheDevice(int sequences, int context, int splits, int slots) =>
         Assert.That(Llama.Shape(sequences, context, (long)sequences * context), Is.EqualTo(new SplitShape(splits, Warps: 4, slots)));
 
@@ -28,7 +27,9 @@ public sealed class AttentionSplittingTests
     [TestCase(48, 9)]
     [TestCase(50, 6)]
     [TestCase(64, 6)]
-    public void Shape_AsManyAsFitInSmallCtas_AreResidentAtOnce(int sequences, int slots) =>
+    [TestCase(66, 6)]
+    [TestCase(128, 6)]
+    public void Shape_MoreThanLargeCtasHold_AreSmall(int sequences, int slots) =>
         Assert.That(Llama.Shape(sequences, 4096, sequences * 4000L), Is.EqualTo(new SplitShape(Splits: 1, Warps: 2, slots)));
 
     [Test]
