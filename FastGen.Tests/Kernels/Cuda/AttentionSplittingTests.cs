@@ -32,6 +32,12 @@ public sealed class AttentionSplittingTests
     public void Shape_MoreThanLargeCtasHold_AreSmall(int sequences, int slots) =>
         Assert.That(Llama.Shape(sequences, 4096, sequences * 4000L), Is.EqualTo(new SplitShape(Splits: 1, Warps: 2, slots)));
 
+    // Phi-2's: a query head for each key/value head.
+    [TestCase(16, 2, 11)]
+    [TestCase(32, 4, 12)]
+    public void Shape_HeadsShareNoKeys_AreSmallOnlyIfAllAtOnce(int sequences, int warps, int slots) =>
+        Assert.That(new AttentionSplitting(132, 227 << 10, Hopper: true, KvHeads: 32, Group: 1, HeadDim: 80).Shape(sequences, 520, sequences * 520L), Is.EqualTo(new SplitShape(Splits: 1, warps, slots)));
+
     [Test]
     public void Shape_OneContextIsLong_KeepsLargeCtas() =>
         Assert.That(Llama.Shape(64, 4096, 64 * 600L), Is.EqualTo(new SplitShape(Splits: 1, Warps: 4, Slots: 12)));
