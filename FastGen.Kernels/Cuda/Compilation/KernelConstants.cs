@@ -1,6 +1,5 @@
 using System.Globalization;
 using FastGen.Compute;
-using FastGen.Kernels.Cuda.Products;
 
 namespace FastGen.Kernels.Cuda.Compilation;
 

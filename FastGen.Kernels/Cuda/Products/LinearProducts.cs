@@ -127,10 +127,18 @@ internal sealed class LinearProducts(CudaDevice device, KernelLibrary kernels, C
         RequireShapes(output, input, one);
         RequireShapes(output, second.Rows, other);
         LinearInput rows = new(input);
-        bool inGemv = input.Rows <= GemvRows && _gemv.Serves(rows, one) && _gemv.Serves(rows, other) && _gemv.Holds(input.Rows, one.Columns + other.Columns);
-        if (inGemv) _gemv.Run(output, rows, weights, Activation.None, gated: false, accumulate: true, second);
-        else if (ServedBySkinny(input, one) && ServedBySkinny(input, other) && one.Columns % TensorMaps.BoxColumns == 0) _skinny.Run(output, input, half: null, _norms, weights, Activation.None, gated: false, accumulate: true, second);
-        else return false;
+        if (input.Rows <= GemvRows && _gemv.Serves(rows, one) && _gemv.Serves(rows, other) && _gemv.Holds(input.Rows, one.Columns + other.Columns))
+        {
+            _gemv.Run(output, rows, weights, Activation.None, gated: false, accumulate: true, second);
+        }
+        else if (ServedBySkinny(input, one) && ServedBySkinny(input, other) && one.Columns % TensorMaps.BoxColumns == 0)
+        {
+            _skinny.Run(output, input, half: null, norms: null, weights, Activation.None, gated: false, accumulate: true, second);
+        }
+        else
+        {
+            return false;
+        }
         return true;
     }
 

@@ -1,19 +1,7 @@
 using FastGen.Compute;
+using FastGen.Kernels.Cuda.Compilation;
 
 namespace FastGen.Kernels.Cuda.Products;
-
-/// <summary>How a second product shares a kernel with the first; numbered as in common.cuh.</summary>
-internal enum SecondKind
-{
-    /// <summary>There is none.</summary>
-    None,
-
-    /// <summary>Of the same input, with an output of its own and the activation after it.</summary>
-    Beside,
-
-    /// <summary>Of another input, added to the same output.</summary>
-    Joined,
-}
 
 /// <summary>A product in the same kernel as another, which by itself would leave the device idle at its ends.</summary>
 /// <param name="Kind">How they share it.</param>
