@@ -1,4 +1,4 @@
-using System.Security.Cryptography;
+using System.IO.Hashing;
 using System.Text;
 
 namespace FastGen.Kernels.Cuda.Compilation;
@@ -10,7 +10,8 @@ namespace FastGen.Kernels.Cuda.Compilation;
 /// </summary>
 internal sealed class KernelCache(string folder)
 {
-    private const int HashBytes = 32;
+    // Not cryptographic: that would need OpenSSL, without which the runtime ends the process.
+    private const int HashBytes = 16;
 
     /// <summary>A folder of the user's local application data.</summary>
     public static string DefaultFolder
@@ -25,14 +26,14 @@ internal sealed class KernelCache(string folder)
     /// <summary>The key of a kernel: everything that its code follows from.</summary>
     public static string Key(params ReadOnlySpan<string> parts)
     {
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        XxHash128 hash = new();
         foreach (string part in parts)
         {
             byte[] bytes = Encoding.UTF8.GetBytes(part);
-            hash.AppendData(BitConverter.GetBytes(bytes.Length));
-            hash.AppendData(bytes);
+            hash.Append(BitConverter.GetBytes(bytes.Length));
+            hash.Append(bytes);
         }
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
+        return Convert.ToHexStringLower(hash.GetCurrentHash());
     }
 
     /// <summary>The stored image, or what <paramref name="build"/> makes, stored.</summary>
@@ -53,7 +54,7 @@ internal sealed class KernelCache(string folder)
             byte[] file = File.ReadAllBytes(path);
             if (file.Length <= HashBytes) return null;
             byte[] image = file[HashBytes..];
-            return SHA256.HashData(image).AsSpan().SequenceEqual(file.AsSpan(0, HashBytes)) ? image : null;
+            return XxHash128.Hash(image).AsSpan().SequenceEqual(file.AsSpan(0, HashBytes)) ? image : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -67,7 +68,7 @@ internal sealed class KernelCache(string folder)
         try
         {
             Directory.CreateDirectory(folder);
-            File.WriteAllBytes(temporary, [.. SHA256.HashData(image), .. image]);
+            File.WriteAllBytes(temporary, [.. XxHash128.Hash(image), .. image]);
             File.Move(temporary, path, overwrite: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -27,7 +27,7 @@ public sealed class KernelCacheTests
 
     [TestCase(0)]
     [TestCase(10)]
-    [TestCase(36)]
+    [TestCase(18)]
     public void GetOrAdd_DamagedEntry_IsBuiltAgain(int length)
     {
         KernelCache cache = new(_folder);
