@@ -157,9 +157,11 @@ internal static class SafetensorsHeader
         _ => null,
     };
 
+    // Null counts as none, as for the safetensors library.
     private static void SkipMetadata(ref Utf8JsonReader reader)
     {
-        Expect(ref reader, JsonTokenType.StartObject);
+        if (!reader.Read() || reader.TokenType is not (JsonTokenType.StartObject or JsonTokenType.Null)) throw new JsonException($"expected {JsonTokenType.StartObject}, found {reader.TokenType}");
+        if (reader.TokenType == JsonTokenType.Null) return;
         while (NextProperty(ref reader) is not null) Expect(ref reader, JsonTokenType.String);
     }
 

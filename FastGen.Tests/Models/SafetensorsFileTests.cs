@@ -67,6 +67,14 @@ public sealed class SafetensorsFileTests
         AssertExplained(names, says);
     }
 
+    [Test]
+    public void Open_MetadataNull_IsNone()
+    {
+        SafetensorsWriter.WriteRaw(_path, """{"__metadata__":null,"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}""", new byte[4]);
+        using SafetensorsFile file = SafetensorsFile.Open(_path);
+        Assert.That(file.Tensors.Keys, Is.EqualTo((string[])["a"]));
+    }
+
     [TestCase(0)]
     [TestCase(7)]
     public void Open_NoHeaderLength_Explains(int bytes)
