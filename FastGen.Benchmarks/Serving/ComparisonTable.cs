@@ -10,6 +10,8 @@ internal static class ComparisonTable
     [
         ("req_s", "requests/s", false),
         ("latency_mean", "mean latency (s)", true),
+        ("ttft_p50", "first token, P50 (s)", true),
+        ("ttft_p99", "first token, P99 (s)", true),
         ("itl_p99", "between tokens, P99 (ms)", true),
         .. ServiceTarget.All.Where(target => target.TokenRate is 4 or > 6).Select(target => (target.Field, $"within prompt/{target.PromptRate} s and {target.TokenRate} tokens/s", false)),
     ];
@@ -50,6 +52,7 @@ internal static class ComparisonTable
         return double.IsNaN(value) ? "–" : field switch
         {
             "latency_mean" => value.ToString("F2", CultureInfo.InvariantCulture),
+            "ttft_p50" or "ttft_p99" => value.ToString("F3", CultureInfo.InvariantCulture),
             "itl_p99" => (1000 * value).ToString("F1", CultureInfo.InvariantCulture),
             _ => value.ToString(value < 10 ? "F2" : "F1", CultureInfo.InvariantCulture),
         };
