@@ -96,7 +96,7 @@ internal enum DeviceAttribute
 internal unsafe struct TensorMap
 {
     public const int Swizzle128 = 3;
-    public const int Promotion256 = 3;
+    public const int Promotion128 = 2;
 
     private fixed ulong _opaque[16];
 

@@ -24,7 +24,7 @@ internal sealed unsafe class TensorMaps(CudaDevice device)
             ulong stride = (ulong)matrix.Columns * (ulong)matrix.Type.Size();
             uint* box = stackalloc uint[2] { BoxColumns, (uint)boxRows };
             uint* steps = stackalloc uint[2] { 1, 1 };
-            CudaDriver.Check(CudaDriver.cuTensorMapEncodeTiled(aligned, TensorMap.TypeOf(matrix.Type), 2, matrix.Data, sizes, &stride, box, steps, 0, TensorMap.Swizzle128, TensorMap.Promotion256, 0));
+            CudaDriver.Check(CudaDriver.cuTensorMapEncodeTiled(aligned, TensorMap.TypeOf(matrix.Type), 2, matrix.Data, sizes, &stride, box, steps, 0, TensorMap.Swizzle128, TensorMap.Promotion128, 0));
             return _maps[key] = *aligned;
         }
         finally

@@ -35,5 +35,5 @@ internal readonly record struct FewRowsTile(int Piece, int Stages, int Ctas)
         return new FewRowsTile(piece, Math.Min(ring / StageBytes(piece), needed), ctas);
     }
 
-    private static int StageBytes(int piece) => TileRows * (piece + 1) * ChunkBytes;
+    private static int StageBytes(int piece) => TileRows * piece * ChunkBytes;
 }

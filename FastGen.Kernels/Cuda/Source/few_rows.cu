@@ -1,8 +1,10 @@
 // Products of 2 to 8 rows on Hopper: output = activation(norm(input) · weightᵀ + bias), gated or added to the output. Rows of the weights, as they
 // lie in memory, stream through a ring of bulk copies, 16 rows a tile. The warps of a CTA split the columns; each lane keeps its part of the input
 // in registers, so that the loop reads nothing but weights from shared memory. A chunk is 32 columns, of which a lane has eight in a row: the
-// operands of mma.sync may have their columns in any order that both share. Weights are on their way before the previous kernel ends. The norm's
-// factor of a row is applied to the sums; where the kernel before has left a norm half done (skinny.cu), it is from the squares that it left.
+// operands of mma.sync may have their columns in any order that both share. Copies are a tenth slower to where source and target are not aligned
+// alike, so that the rows of a stage all begin at the same bank; of two chunks the odd rows read the second first. Weights are on their way before
+// the previous kernel ends. The norm's factor of a row is applied to the sums; where the kernel before has left a norm half done (skinny.cu), it is
+// from the squares that it left.
 #include "tensorcores.cuh"
 #include "row_product.cuh"
 
@@ -15,7 +17,7 @@
 #define PIECES ((CHUNKS + PIECE - 1) / PIECE)
 #define PER_STAGE (PIECE / WARPS)
 #define HELD (PIECES * PER_STAGE)
-#define PITCH (PIECE * 64 + 64)          // bytes between rows of a stage: two rows of four lanes meet no bank twice
+#define PITCH (PIECE * 64)               // bytes between rows of a stage
 #define STAGE_BYTES (16 * PITCH)
 #define SUMS (16 * BN)
 #define OUTS (GATED ? 8 : 16)            // of a tile
@@ -71,8 +73,8 @@ KERNEL __launch_bounds__(THREADS + 32) few_rows(const FewRowsArguments arguments
         return;
     }
 
-    int g = lane >> 2, t = lane & 3;
-    auto chunk_of = [&](int h) { return h / PER_STAGE * PIECE + h % PER_STAGE * WARPS + warp; };
+    int g = lane >> 2, t = lane & 3, first_read = (g & 1) * 64;
+    auto chunk_of = [&](int h) { return h / PER_STAGE * PIECE + warp * PER_STAGE + h % PER_STAGE; };
     auto has = [&](int h) { return CHUNKS == PIECES * PIECE || chunk_of(h) < CHUNKS; };
     float gamma[NORM ? HELD : 1][8];
     if (NORM) {
@@ -118,18 +120,26 @@ KERNEL __launch_bounds__(THREADS + 32) few_rows(const FewRowsArguments arguments
     u32 parity = 0;
     for (int tile = 0; tile < tiles; tile++) {
         float d[4] = {0.f, 0.f, 0.f, 0.f};
+        auto multiply = [&](uint4 low, uint4 high, uint4 v) {
+            u32 front[4] = {low.x, high.x, low.y, high.y}, back[4] = {low.z, high.z, low.w, high.w};
+            Mma<T_WEIGHT>::add(d, front, v.x, v.y);
+            Mma<T_WEIGHT>::add(d, back, v.z, v.w);
+        };
 #pragma unroll
         for (int piece = 0; piece < PIECES; piece++) {
             barrier_wait(full + 8 * s, parity);
-            u32 from = ring + s * STAGE_BYTES + g * PITCH + warp * 64 + t * 16;
+            u32 from = ring + s * STAGE_BYTES + g * PITCH + warp * PER_STAGE * 64 + t * 16;
 #pragma unroll
-            for (int j = 0; j < PER_STAGE; j++) {
+            for (int j = 0; j < PER_STAGE; j += 2) {
                 int h = piece * PER_STAGE + j;
-                if (!has(h)) continue;
-                uint4 low = load_shared16(from + j * WARPS * 64), high = load_shared16(from + 8 * PITCH + j * WARPS * 64);
-                u32 front[4] = {low.x, high.x, low.y, high.y}, back[4] = {low.z, high.z, low.w, high.w};
-                Mma<T_WEIGHT>::add(d, front, x[h].x, x[h].y);
-                Mma<T_WEIGHT>::add(d, back, x[h].z, x[h].w);
+                u32 low = from + j * 64, high = low + 8 * PITCH;
+                if (j + 1 < PER_STAGE && has(h + 1)) {
+                    uint4 low0 = load_shared16(low + first_read), low1 = load_shared16(low + 64 - first_read), high0 = load_shared16(high + first_read), high1 = load_shared16(high + 64 - first_read);
+                    multiply(first_read ? low1 : low0, first_read ? high1 : high0, x[h]);
+                    multiply(first_read ? low0 : low1, first_read ? high0 : high1, x[h + 1 < HELD ? h + 1 : h]);
+                } else if (has(h)) {
+                    multiply(load_shared16(low), load_shared16(high), x[h]);
+                }
             }
             __syncwarp();
             if (lane == 0) barrier_arrive(empty + 8 * s);
