@@ -21,8 +21,11 @@ internal readonly record struct FewRowsTile(int Piece, int Stages, int Ctas)
     private const int LongRing = 190 << 10;
     private const int ShortRing = 110 << 10;
 
+    // More than half of what a multiprocessor has: where two CTAs fit, one gets the share of another that has none.
+    private const int LeastBytes = 116 << 10;
+
     /// <summary>Shared memory: the ring, and the warps' sums.</summary>
-    public int SharedBytes => (Stages * StageBytes(Piece)) + SumBytes;
+    public int SharedBytes => Math.Max((Stages * StageBytes(Piece)) + SumBytes, LeastBytes);
 
     /// <summary>The cut for a product: every multiprocessor has an even share of the outputs.</summary>
     public static FewRowsTile For(ProductSize size, int multiprocessors)
