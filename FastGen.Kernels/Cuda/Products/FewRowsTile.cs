@@ -21,11 +21,12 @@ internal readonly record struct FewRowsTile(int Piece, int Stages, int Ctas)
     private const int LongRing = 190 << 10;
     private const int ShortRing = 110 << 10;
 
-    // More than half of what a multiprocessor has: where two CTAs fit, one gets the share of another that has none.
+    // More than half of what a multiprocessor has: where two CTAs fit, one may get a second before another has any. Of two stages there is room for the next kernel's beside it.
     private const int LeastBytes = 116 << 10;
+    private const int SmallStages = 2;
 
     /// <summary>Shared memory: the ring, and the warps' sums.</summary>
-    public int SharedBytes => Math.Max((Stages * StageBytes(Piece)) + SumBytes, LeastBytes);
+    public int SharedBytes => Math.Max((Stages * StageBytes(Piece)) + SumBytes, Stages > SmallStages ? LeastBytes : 0);
 
     /// <summary>The cut for a product: every multiprocessor has an even share of the outputs.</summary>
     public static FewRowsTile For(ProductSize size, int multiprocessors)

@@ -19,7 +19,7 @@ internal sealed class GemmProducts(CudaDevice device, KernelLibrary kernels, dou
     private const int StaticSharedBytes = 2048;
     private const int Alignment = 1024;
 
-    private readonly TensorMaps _maps = new(device);
+    private readonly TensorMaps _maps = new(device, TensorMap.Promotion256);
 
     private int Stages => (device.SharedBytesPerBlock - StaticSharedBytes - Alignment) / StageBytes;
 

@@ -15,7 +15,7 @@ internal sealed class SkinnyExperts(CudaDevice device, KernelLibrary kernels)
     private const int RingBytes = 100 << 10;
     private const int Alignment = 1024;
 
-    private readonly TensorMaps _maps = new(device);
+    private readonly TensorMaps _maps = new(device, TensorMap.Promotion128);
 
     /// <summary>Whether the kernel serves these experts.</summary>
     public bool Serves(ExpertWeights weights) => kernels.UsesHopperInstructions && Serves(weights.GateUp) && Serves(weights.Down) && weights.GateUp.Type == weights.Down.Type;

@@ -12,7 +12,7 @@ internal sealed class SkinnyProducts(CudaDevice device, KernelLibrary kernels, i
     private const int QuadOutputs = 4;
     private const int WarpThreads = 32;
 
-    private readonly TensorMaps _maps = new(device);
+    private readonly TensorMaps _maps = new(device, TensorMap.Promotion128);
 
     /// <summary>Whether the kernel serves this product; the input has the weights' type.</summary>
     public bool Serves(int rows, Tensor weight) =>

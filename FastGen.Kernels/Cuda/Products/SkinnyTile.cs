@@ -64,7 +64,7 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
         int enough = size.Columns <= FewColumns ? 3 : 4;
         for (int blocks = splits == 4 ? 2 : 4; ; blocks /= 2)
         {
-            SkinnyTile tile = new(height, blocks, 0, splits, height > WgmmaRows ? 2 : 1);
+            SkinnyTile tile = new(height, blocks, 0, splits, height <= WgmmaRows ? 1 : height > MostTileRows && inputRows > ManyRows ? 4 : 2);
             int needed = (share + blocks - 1) / blocks, stages = Math.Min(Math.Min(ring / tile.StageBytes(inputRows), needed), MostStages);
             tile = tile with { Stages = Math.Max(stages, LeastStages) };
             // One stage may hold all columns, but two are the least: of narrower ones, where two so wide do not fit. Beside them are the kernel's barriers and sums.
@@ -76,7 +76,10 @@ internal readonly record struct SkinnyTile(int Rows, int Blocks, int Stages, int
     private static int SplitsOf(ProductSize size, int multiprocessors)
     {
         int tiles = (size.WeightRows + WgmmaRows - 1) / WgmmaRows;
-        return 4 * tiles <= multiprocessors - 12 && size.Columns >= 16 * BlockColumns ? 4 : 2 * tiles <= multiprocessors && size.Columns > FewColumns ? 2 : 1;
+        if (4 * tiles <= multiprocessors - 12 && size.Columns >= 16 * BlockColumns) return 4;
+        // Higher tiles of half the columns each, too, where tiles of 64 rows would leave a tenth of the device without.
+        bool wide = size.Columns > FewColumns, idle = 2 * tiles > multiprocessors && 10 * tiles < 9 * multiprocessors;
+        return wide && (2 * tiles <= multiprocessors || idle) ? 2 : 1;
     }
 
     private int StageBytes(int inputRows) => (Rows + inputRows) * BlockBytes * Blocks;

@@ -13,7 +13,7 @@ internal sealed class TiledExperts(CudaDevice device, KernelLibrary kernels)
     private const int StageBytes = (TileVisits + TileWeights) * 128;
     private const int Alignment = 1024;
 
-    private readonly TensorMaps _maps = new(device);
+    private readonly TensorMaps _maps = new(device, TensorMap.Promotion256);
 
     /// <summary>Whether the kernel serves these experts.</summary>
     public bool Serves(ExpertWeights weights) =>
