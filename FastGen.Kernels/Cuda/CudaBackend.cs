@@ -51,7 +51,7 @@ public sealed unsafe partial class CudaBackend : IBackend
         _products = new LinearProducts(_device, _kernels, _scratch, parts.Choices, _options);
         _experts = new ExpertProducts(_device, _kernels, _scratch, _products, _options.ExpertKernel);
         _graphs = new StepGraphs(_device);
-        _cacheMaps = new TensorMaps(_device);
+        _cacheMaps = new TensorMaps(_device, TensorMap.Promotion256);
     }
 
     /// <inheritdoc/>
