@@ -80,7 +80,7 @@ DEVICE void load_queries(const WgmmaArguments& a, int items, u32 queries, const 
         }
         commit_copies();
         wait_for_copies<0>();
-        publish_to_async_proxy();
+        fence_async_proxy();
         barrier_arrive(shared_address(barriers.queries_full + ring.slot));
     }
 }

@@ -146,6 +146,9 @@ KERNEL __launch_bounds__(THREADS) attention_split(const SplitArguments a) {
         if (p == last) finish_page(rings + s * PAGE_BYTES, context - p * 16, nullptr, lane);
 #endif
         sums.add(queries, keys, keys + PAGE_BYTES / 2, p, position, oldest, scale, slope, lane);
+#if HOPPER
+        fence_async_proxy();
+#endif
         __syncwarp();
 #if HOPPER
         if (fetched % 32 == 0) find_pages();

@@ -153,6 +153,9 @@ KERNEL __launch_bounds__(128) attention_tiles(const TilesArguments a) {
                 Mma<T_IN>::add(o[2 * i + 1], p, b[2], b[3]);
             }
         }
+#if HOPPER
+        fence_async_proxy();
+#endif
         __syncthreads();
         if (tile + 2 < end) fetch(tile + 2, s);
     }

@@ -171,7 +171,7 @@ DEVICE void attend(const WgmmaArguments& arguments, int items, u32 queries, u32 
                 int token = used + i / (PANELS * 8), c = i % (PANELS * 8);
                 store_zeros(values + value_ring.slot * STAGE_BYTES + (token / 16 * PANELS + c / 8) * PAGE_PANEL + token % 16 * 128 + c % 8 * 16);
             }
-            publish_to_async_proxy();
+            fence_async_proxy();
             sync_warpgroup(group);
         }
     };

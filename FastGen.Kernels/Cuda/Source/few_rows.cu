@@ -36,7 +36,8 @@ DEVICE uint4 load_shared16(u32 address) {
     return v;
 }
 
-KERNEL __launch_bounds__(THREADS + 32) few_rows(const FewRowsArguments arguments) {
+// Of short inputs two CTAs fit by their registers: room for the next kernel's.
+KERNEL __launch_bounds__(THREADS + 32, HELD <= 4 ? 2 : 1) few_rows(const FewRowsArguments arguments) {
     const RowProductArguments& a = arguments.product;
     extern __shared__ __align__(128) char shared[];   // [STAGES][16][PITCH], then the warps' sums [2][WARPS][SUMS]
     __shared__ __align__(8) u64 barriers[2 * STAGES];
@@ -141,6 +142,7 @@ KERNEL __launch_bounds__(THREADS + 32) few_rows(const FewRowsArguments arguments
                     multiply(load_shared16(low), load_shared16(high), x[h]);
                 }
             }
+            fence_async_proxy();
             __syncwarp();
             if (lane == 0) barrier_arrive(empty + 8 * s);
             if (++s == STAGES) { s = 0; parity ^= 1; }

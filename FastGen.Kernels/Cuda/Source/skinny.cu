@@ -239,7 +239,7 @@ KERNEL __launch_bounds__(THREADS + 64) skinny(const __grid_constant__ Arguments 
         for (int j = 0; j < BN / 2; j++)
             if (BM % (64 * GROUPS) == 0 || m + (j & 2) * 4 < BM) tile[((j >> 2) * 8 + (lane & 3) * 2 + (j & 1)) * PITCH + m + (j & 2) * 4] = sums[i][j];
     }
-    if (SPLITS > 1) publish_to_async_proxy();
+    if (SPLITS > 1) fence_async_proxy();
     consumers_sync();
     if (SPLITS > 1) {
         cluster_wait();

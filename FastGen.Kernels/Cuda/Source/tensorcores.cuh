@@ -99,6 +99,7 @@ DEVICE void bulk_send(u32 target, u32 source, u32 bytes, u32 barrier, int rank) 
     asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(b) : "r"(barrier), "r"(rank));
     asm volatile("cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" :: "r"(a), "r"(source), "r"(bytes), "r"(b) : "memory");
 }
-// What a thread wrote to shared memory, to bulk copies from there and to wgmma.
-DEVICE void publish_to_async_proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+// Between what a thread read or wrote in shared memory and what bulk copies and wgmma do there next. An arrival at a barrier alone does not wait for loads that are still
+// under way, and a copy from the second-level cache can come before them.
+DEVICE void fence_async_proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 #endif

@@ -42,4 +42,23 @@ public sealed class CudaFewRowsTests : CudaFixture
             AssertClose(biased, type, slack: 3);
         }
     }
+
+    // Weights that the second-level cache holds come while warps still read what lay in their place.
+    [Test]
+    public void Linear_SameInputManyTimes_GivesTheSameBits([Values(DType.BF16, DType.F16)] DType type, [Values] bool gated)
+    {
+        const int Outputs = 4200, Inputs = 4096, Rows = 8, Times = 100;
+        Twin input = Activations(type, Rows, Inputs), output = Activations(type, Rows, Outputs);
+        LinearWeights weights = new(Weights(type, gated ? 2 * Outputs : Outputs, Inputs, 1 / MathF.Sqrt(Inputs)).Cuda);
+        float[] first = [];
+        for (int time = 0; time < Times; time++)
+        {
+            if (gated) Cuda.GatedLinear(output.Cuda, new LinearInput(input.Cuda), weights, Activation.Silu);
+            else Cuda.Linear(output.Cuda, new LinearInput(input.Cuda), weights);
+
+            float[] values = Read(Cuda, output.Cuda);
+            if (time == 0) first = values;
+            else Assert.That(values, Is.EqualTo(first), $"time {time}");
+        }
+    }
 }
