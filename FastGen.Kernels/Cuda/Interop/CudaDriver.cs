@@ -97,7 +97,7 @@ internal unsafe struct TensorMap
 {
     public const int Swizzle128 = 3;
 
-    /// <summary>What the second-level cache fetches at least, for boxes of 128 bytes a row: of two neighbors that are read one after the other, both, or each when it is asked for.</summary>
+    /// <summary>Bytes that the second-level cache fetches at a time for boxes of 128 bytes a row: the neighbor with each, or each when it is asked for.</summary>
     public const int Promotion256 = 3, Promotion128 = 2;
 
     private fixed ulong _opaque[16];

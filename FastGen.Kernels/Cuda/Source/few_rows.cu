@@ -1,8 +1,8 @@
 // Products of 2 to 8 rows on Hopper: output = activation(norm(input) · weightᵀ + bias), gated or added to the output. Rows of the weights, as they
 // lie in memory, stream through a ring of bulk copies, 16 rows a tile. The warps of a CTA split the columns; each lane keeps its part of the input
 // in registers, so that the loop reads nothing but weights from shared memory. A chunk is 32 columns, of which a lane has eight in a row: the
-// operands of mma.sync may have their columns in any order that both share. Copies are a tenth slower to where source and target are not aligned
-// alike, so that the rows of a stage all begin at the same bank; of two chunks the odd rows read the second first. Weights are on their way before
+// operands of mma.sync may have their columns in any order that both share. Copies are a tenth slower where source and target are not aligned
+// alike; so the rows of a stage all begin at the same bank, and of two chunks the odd rows read the second first. Weights are on their way before
 // the previous kernel ends. The norm's factor of a row is applied to the sums; where the kernel before has left a norm half done (skinny.cu), it is
 // from the squares that it left.
 #include "tensorcores.cuh"
